@@ -1,0 +1,225 @@
+package uow
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"time"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// CollectionConfig describes a kind of aggregate.
+type CollectionConfig[T any] struct {
+	// Name is the collection's name: a letter, then letters, digits and
+	// underscores, at most 48, not beginning with "uow_". Required.
+	Name string
+	// ID returns an aggregate's id, which is never empty and never changes.
+	// Default: the string field ID.
+	ID func(*T) string
+	// Codec encodes aggregates. Default: JSON.
+	Codec Codec[T]
+	// Indexes are the values that queries can ask for. Default: none, which
+	// leaves queries by id.
+	Indexes []Index[T]
+}
+
+// Codec encodes aggregates of one kind. It is used from many goroutines. Equal
+// aggregates must have equal encodings: that is how changes are found.
+type Codec[T any] interface {
+	Encode(aggregate *T) ([]byte, error)
+	// Decode fills the zero aggregate that it is given.
+	Decode(body []byte, aggregate *T) error
+}
+
+type jsonCodec[T any] struct{}
+
+func (jsonCodec[T]) Encode(aggregate *T) ([]byte, error)    { return json.Marshal(aggregate) }
+func (jsonCodec[T]) Decode(body []byte, aggregate *T) error { return json.Unmarshal(body, aggregate) }
+
+// Index is a value of each aggregate that queries can ask for, kept in a column
+// of its own.
+type Index[T any] struct {
+	// Name follows the rule of CollectionConfig.Name and is none of id, version,
+	// sequence and body.
+	Name string
+	// Kind is the type of the values.
+	Kind Kind
+	// Value returns the value of an aggregate: nil, or a value of the kind.
+	Value func(*T) any
+	// Unique refuses two aggregates with the same value other than nil, by
+	// ErrDuplicate.
+	Unique bool
+}
+
+// Kind is the type of an index' values.
+type Kind = driver.Kind
+
+// The kinds of index values. Strings are ordered by bytes; times have
+// microseconds; false is before true.
+const (
+	String = driver.String
+	Int    = driver.Int
+	Float  = driver.Float
+	Bool   = driver.Bool
+	Time   = driver.Time
+)
+
+// Collection is a kind of aggregate: plain structs of type T, each with an id. It
+// is made once, usually as a package variable, and may be used with many
+// databases and from many goroutines.
+type Collection[T any] struct {
+	desc   driver.Collection
+	id     func(*T) string
+	codec  Codec[T]
+	values []func(*T) any
+	err    error
+}
+
+// AnyCollection is a *Collection of any type, as Config.Collections lists them.
+type AnyCollection interface {
+	describe() (driver.Collection, error)
+}
+
+// NewCollection returns the collection with all defaults: aggregates are stored
+// as JSON under their field ID and can be found by it. A wrong name or type is
+// reported by Open.
+func NewCollection[T any](name string) *Collection[T] {
+	return Define(CollectionConfig[T]{Name: name})
+}
+
+// Define returns the collection described. A wrong description is reported by
+// Open.
+func Define[T any](cfg CollectionConfig[T]) *Collection[T] {
+	c := &Collection[T]{
+		desc:  driver.Collection{Name: cfg.Name},
+		id:    cfg.ID,
+		codec: cfg.Codec,
+	}
+	for _, index := range cfg.Indexes {
+		c.desc.Indexes = append(c.desc.Indexes, driver.Index{Name: index.Name, Kind: index.Kind, Unique: index.Unique})
+		c.values = append(c.values, index.Value)
+	}
+	if c.codec == nil {
+		c.codec = jsonCodec[T]{}
+	}
+	if c.id == nil {
+		c.id, c.err = fieldID[T]()
+	}
+	if c.err == nil {
+		c.err = c.validate()
+	}
+	return c
+}
+
+// Name returns the collection's name.
+func (c *Collection[T]) Name() string { return c.desc.Name }
+
+func (c *Collection[T]) describe() (driver.Collection, error) { return c.desc, c.err }
+
+func fieldID[T any]() (func(*T) string, error) {
+	t := reflect.TypeFor[T]()
+	if t.Kind() == reflect.Struct {
+		if field, ok := t.FieldByName("ID"); ok && field.Type.Kind() == reflect.String && len(field.Index) == 1 {
+			i := field.Index[0]
+			return func(a *T) string { return reflect.ValueOf(a).Elem().Field(i).String() }, nil
+		}
+	}
+	return nil, configError("type %s has no string field ID: set CollectionConfig.ID", t)
+}
+
+func (c *Collection[T]) validate() error {
+	if err := checkName("collection", c.desc.Name); err != nil {
+		return err
+	}
+	seen := map[string]bool{"id": true, "version": true, "sequence": true, "body": true}
+	for i, index := range c.desc.Indexes {
+		if err := checkName("index", index.Name); err != nil {
+			return fmt.Errorf("%w (collection %s)", err, c.desc.Name)
+		}
+		if seen[index.Name] {
+			return configError("collection %s: index name %q is taken", c.desc.Name, index.Name)
+		}
+		seen[index.Name] = true
+		if index.Kind < String || index.Kind > Time {
+			return configError("collection %s: index %s has no kind", c.desc.Name, index.Name)
+		}
+		if c.values[i] == nil {
+			return configError("collection %s: index %s has no Value function", c.desc.Name, index.Name)
+		}
+	}
+	return nil
+}
+
+func checkName(what, name string) error {
+	if regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,47}$`).MatchString(name) &&
+		!regexp.MustCompile(`(?i)^(uow|sqlite)_`).MatchString(name) {
+		return nil
+	}
+	return configError("%s name %q: want a letter, then letters, digits or underscores, at most 48, not beginning with uow_ or sqlite_", what, name)
+}
+
+// indexes returns the values of an aggregate's indexes.
+func (c *Collection[T]) indexes(a *T) ([]driver.Value, error) {
+	if len(c.values) == 0 {
+		return nil, nil
+	}
+	out := make([]driver.Value, len(c.values))
+	for i, value := range c.values {
+		v, err := convert(value(a), c.desc.Indexes[i].Kind)
+		if err != nil {
+			return nil, fmt.Errorf("uow: %s/%s: index %s: %w", c.desc.Name, c.id(a), c.desc.Indexes[i].Name, err)
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+// convert turns a Go value into the value that stores know for the kind, going
+// through the underlying type, so that an index may return a type of the
+// user's.
+func convert(v any, kind Kind) (driver.Value, error) {
+	if v == nil {
+		return nil, nil
+	}
+	switch x := v.(type) { // without reflection where possible
+	case string:
+		if kind == String {
+			return x, nil
+		}
+	case int64:
+		if kind == Int {
+			return x, nil
+		}
+	case time.Time:
+		if kind == Time {
+			return x.UTC().Truncate(time.Microsecond), nil
+		}
+	}
+	r := reflect.ValueOf(v)
+	switch {
+	case r.Kind() == reflect.Pointer && r.IsNil():
+		return nil, nil
+	case r.Kind() == reflect.Pointer:
+		return convert(r.Elem().Interface(), kind)
+	case kind == String && r.Kind() == reflect.String:
+		return r.String(), nil
+	case kind == Int && r.CanInt():
+		return r.Int(), nil
+	case kind == Int && r.CanUint() && r.Uint() <= math.MaxInt64:
+		return int64(r.Uint()), nil
+	case kind == Float && r.CanFloat() && !math.IsNaN(r.Float()):
+		return r.Float(), nil
+	case kind == Float && r.CanInt():
+		return float64(r.Int()), nil
+	case kind == Bool && r.Kind() == reflect.Bool:
+		return r.Bool(), nil
+	}
+	return nil, fmt.Errorf("%T is no value of kind %s", v, kindName(kind))
+}
+
+func kindName(k Kind) string {
+	return map[Kind]string{String: "String", Int: "Int", Float: "Float", Bool: "Bool", Time: "Time"}[k]
+}

@@ -1,0 +1,159 @@
+package uow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// Config says what a DB serves and how.
+type Config struct {
+	// Collections are the kinds of aggregates that units of this DB may use.
+	// Their tables are created where missing.
+	Collections []AnyCollection
+
+	// Projections get each recorded event, inside its unit and before its commit,
+	// in the order in which the events were recorded; each projection gets an
+	// event before the next event is looked at. What they write through the unit
+	// is part of the commit, and an error rolls the unit back.
+	Projections []Projection
+
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+
+	// Logger gets what no caller can be told: after-hooks that failed. Default:
+	// slog.Default().
+	Logger *slog.Logger
+
+	// OnHookError, when set, gets those instead of the Logger.
+	OnHookError func(ctx context.Context, err *HookError)
+}
+
+// Projection derives something from recorded events, inside their unit.
+type Projection func(ctx context.Context, u *Unit, e Event) error
+
+// DB is a database whose changes are made in units of work. It may be used from
+// many goroutines.
+type DB struct {
+	store       driver.Store
+	collections map[string]int
+	listed      []AnyCollection
+	descs       []driver.Collection
+	cfg         Config
+}
+
+// Open makes a DB of a store. Packages of stores call it; users call the Open of
+// the store's package. When it fails the store is left open.
+func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections))}
+	for i, c := range cfg.Collections {
+		if c == nil {
+			return nil, configError("Config.Collections[%d] is nil", i)
+		}
+		desc, err := c.describe()
+		if err != nil {
+			return nil, err
+		}
+		if _, taken := db.collections[desc.Name]; taken {
+			return nil, configError("collection %s is listed twice", desc.Name)
+		}
+		db.collections[desc.Name] = i
+		db.listed = append(db.listed, c)
+		db.descs = append(db.descs, desc)
+	}
+	if err := store.Register(ctx, db.descs); err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// Store returns the store beneath, for packages that know more of it than the
+// seam, such as the outbox.
+func (db *DB) Store() driver.Store { return db.store }
+
+// Close closes the store. Units that are still open fail.
+func (db *DB) Close() error { return db.store.Close() }
+
+// Do runs fn in a unit and commits it when fn returns nil.
+//
+// When fn returns an error, panics or ends its goroutine (runtime.Goexit, as
+// t.FailNow does), or when ctx ends before the commit has begun, the unit is
+// rolled back: nothing happened. The error of fn comes back as it is; when the
+// rollback failed too, both are joined. A panic goes on with its value.
+//
+// The ctx that fn gets ends with the unit. fn must not keep the unit, or hand it
+// to other goroutines: see Unit.
+func (db *DB) Do(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	u := db.newUnit(true)
+	finished := false
+	defer func() {
+		if !finished { // a panic or Goexit passes through here
+			if err := u.rollback(ctx, errAbandoned); err != nil {
+				db.cfg.Logger.ErrorContext(ctx, "uow: rollback after a panic failed", "unit", u.id, "error", err)
+			}
+		}
+	}()
+	err := fn(ctx, u)
+	if err != nil {
+		finished = true
+		return joinRollback(err, u.rollback(ctx, err))
+	}
+	err = u.commit(ctx)
+	finished = true
+	if errors.Is(err, ErrUnitClosed) && u.rolledBackByUser() {
+		return ErrRolledBack
+	}
+	return err
+}
+
+var errAbandoned = errors.New("uow: the closure panicked or ended its goroutine")
+
+func joinRollback(err, rollback error) error {
+	if rollback == nil {
+		return err
+	}
+	return errors.Join(err, rollback)
+}
+
+// Begin starts a unit that the caller ends by Commit, or by Rollback or Close:
+//
+//	u := db.Begin()
+//	defer u.Close() // rolls back unless committed
+//	…
+//	return u.Commit(ctx)
+//
+// Nothing is sent to the database yet.
+func (db *DB) Begin() *Unit { return db.newUnit(false) }
+
+func (db *DB) newUnit(managed bool) *Unit {
+	now := db.cfg.Now().UTC()
+	return &Unit{db: db, id: newID(now), now: now, managed: managed}
+}
+
+func (db *DB) index(c AnyCollection, name string) (int, error) {
+	i, ok := db.collections[name]
+	if !ok || db.listed[i] != c {
+		return 0, fmt.Errorf("%w: collection %s is not in this DB's Config.Collections", ErrConfig, name)
+	}
+	return i, nil
+}
+
+func (db *DB) hookFailed(ctx context.Context, err *HookError) {
+	if db.cfg.OnHookError != nil {
+		db.cfg.OnHookError(ctx, err)
+		return
+	}
+	db.cfg.Logger.ErrorContext(ctx, "uow: hook failed", "hook", err.Hook, "error", err.Err)
+}

@@ -1,0 +1,136 @@
+package driver
+
+import (
+	"cmp"
+	"strings"
+	"time"
+)
+
+// Compare orders two values of one kind: nil first, false before true. It
+// returns -1, 0 or 1, and 0 for values of different kinds.
+func Compare(a, b Value) int {
+	if a == nil || b == nil {
+		return boolCompare(a != nil, b != nil)
+	}
+	switch x := a.(type) {
+	case string:
+		if y, ok := b.(string); ok {
+			return strings.Compare(x, y)
+		}
+	case int64:
+		if y, ok := b.(int64); ok {
+			return cmp.Compare(x, y)
+		}
+	case float64:
+		if y, ok := b.(float64); ok {
+			return cmp.Compare(x, y)
+		}
+	case bool:
+		if y, ok := b.(bool); ok {
+			return boolCompare(x, y)
+		}
+	case time.Time:
+		if y, ok := b.(time.Time); ok {
+			return x.Compare(y)
+		}
+	}
+	return 0
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// Match reports whether a value satisfies the condition, by the rules that every
+// store follows: nil satisfies only Equal and In with nil.
+func (c Condition) Match(v Value) bool {
+	if c.Op == In {
+		for _, want := range c.Values {
+			if equal(v, want) {
+				return true
+			}
+		}
+		return false
+	}
+	if c.Op == Equal {
+		return equal(v, c.Values[0])
+	}
+	if v == nil || c.Values[0] == nil {
+		return false
+	}
+	order := Compare(v, c.Values[0])
+	switch c.Op {
+	case Less:
+		return order < 0
+	case LessOrEqual:
+		return order <= 0
+	case Greater:
+		return order > 0
+	case GreaterOrEqual:
+		return order >= 0
+	}
+	return false
+}
+
+func equal(a, b Value) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return Compare(a, b) == 0
+}
+
+// Column returns the place of a query's field among the collection's indexes,
+// or -1 for "id". ok is false when there is no such field.
+func (c Collection) Column(field string) (i int, ok bool) {
+	if field == "id" {
+		return -1, true
+	}
+	for i, index := range c.Indexes {
+		if index.Name == field {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// Field returns a row's value of a query's field. The field must exist.
+func (c Collection) Field(field, id string, indexes []Value) Value {
+	i, _ := c.Column(field)
+	if i < 0 {
+		return id
+	}
+	return indexes[i]
+}
+
+// Match reports whether a row with this id and these index values satisfies all
+// conditions of the query.
+func (q Query) Match(c Collection, id string, indexes []Value) bool {
+	for _, condition := range q.Where {
+		if !condition.Match(c.Field(condition.Field, id, indexes)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Compare orders two rows, given by id and index values, by the query's order
+// and then by id.
+func (q Query) Compare(c Collection, idA string, a []Value, idB string, b []Value) int {
+	for _, o := range q.Order {
+		order := Compare(c.Field(o.Field, idA, a), c.Field(o.Field, idB, b))
+		if order == 0 {
+			continue
+		}
+		if o.Descending {
+			return -order
+		}
+		return order
+	}
+	return strings.Compare(idA, idB)
+}

@@ -1,0 +1,128 @@
+package uow
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// Message is an entry of the outbox; package outbox says what its fields mean.
+type Message = driver.Message
+
+// Events is what an aggregate embeds to record domain events:
+//
+//	type Account struct {
+//		uow.Events
+//		ID      string
+//		Balance int
+//	}
+//
+//	func (a *Account) Withdraw(n int) {
+//		a.Balance -= n
+//		a.Record(Withdrawn{Amount: n})
+//	}
+//
+// Its zero value is ready. It adds nothing to the aggregate's JSON. The events
+// are stored with the aggregate by the commit of its unit, in the order in which
+// the unit's aggregates recorded them; a rollback forgets them.
+type Events struct {
+	pending []any
+	unit    *Unit
+	source  *node
+}
+
+// Record adds a domain event: any value that JSON can encode. Its type name is
+// what its method EventType() string returns, else the name of its Go type.
+func (e *Events) Record(event any) {
+	if e.unit != nil {
+		e.unit.record(e.source, event)
+		return
+	}
+	e.pending = append(e.pending, event)
+}
+
+// RecordedEvents makes an aggregate that embeds Events a Recorder.
+func (e *Events) RecordedEvents() *Events { return e }
+
+// Recorder is an aggregate that records events. Embedding Events is the usual
+// way to be one; a type that must not embed it can keep an Events elsewhere.
+type Recorder interface {
+	RecordedEvents() *Events
+}
+
+// attach lets a unit, which is in an operation, have the events of an aggregate.
+func (e *Events) attach(u *Unit, source *node) {
+	pending := e.pending
+	e.pending, e.unit, e.source = nil, u, source
+	for _, event := range pending {
+		u.recordLocked(source, event)
+	}
+}
+
+func (e *Events) detach() { *e = Events{} }
+
+// Event is a recorded domain event, as a projection gets it.
+type Event struct {
+	// AggregateType is the name of the aggregate's collection.
+	AggregateType string
+	AggregateID   string
+	// Type is the event's type name.
+	Type string
+	// At is the unit's time.
+	At time.Time
+	// Value is what was given to Record.
+	Value any
+}
+
+// pendingMessage is a recorded event, or a message appended by hand, that waits
+// for the next flush.
+type pendingMessage struct {
+	source  *node // nil when appended by hand
+	event   any
+	message Message
+}
+
+func eventType(event any) (string, error) {
+	if named, ok := event.(interface{ EventType() string }); ok {
+		return named.EventType(), nil
+	}
+	t := reflect.TypeOf(event)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Name() == "" {
+		return "", fmt.Errorf("uow: event of type %T has no name: give it a method EventType() string", event)
+	}
+	return t.Name(), nil
+}
+
+// encode makes the message of a recorded event. Its place in the stream is given
+// when the writes are known.
+func (p *pendingMessage) encode(u *Unit) error {
+	if p.source == nil {
+		return nil
+	}
+	name, err := eventType(p.event)
+	if err != nil {
+		return err
+	}
+	payload, err := json.Marshal(p.event)
+	if err != nil {
+		return fmt.Errorf("uow: event %s of %s/%s: %w", name, p.source.collection, p.source.id, err)
+	}
+	p.message = Message{
+		ID:            newID(u.now),
+		Topic:         p.source.collection,
+		Key:           p.source.collection + "/" + p.source.id,
+		Type:          name,
+		AggregateType: p.source.collection,
+		AggregateID:   p.source.id,
+		Payload:       payload,
+		Headers:       map[string]string{"content-type": "application/json"},
+		CreatedAt:     u.now,
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+module github.com/uow-go/uow
+
+go 1.26.7

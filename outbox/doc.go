@@ -1,0 +1,39 @@
+// Package outbox is the transactional outbox: messages that are committed
+// together with the changes they tell of, and published afterwards by a relay.
+//
+// # The log
+//
+// A unit appends messages (Append, or events that its aggregates record); its
+// commit stores them in an append-only log. Each gets a position, and positions
+// follow the order of commits: when a message can be read, no message with a
+// smaller position will ever appear. The log has no mutable columns. A message is
+// deleted by Trim when every cursor has passed it and its retention is over; until
+// then it can be replayed.
+//
+// The columns keep the meaning that Debezium's outbox event router expects (id,
+// aggregatetype, aggregateid, type, payload), so that change data capture can read
+// the same table.
+//
+// # Cursors and held messages
+//
+// A relay reads the log from its cursor, publishes, and moves the cursor: one
+// conditional update for a whole batch, and nothing for each message. What can not
+// be published is held: it gets a row beside the cursor, and so does every later
+// message of its key, while the cursor moves on with all other keys:
+//
+//	           publish fails                    attempts used up, or refused for good
+//	(cursor) ────────────────▶ Retrying ───────────────────────────────▶ Parked
+//	                           │      ▲                                   │   │
+//	          publish succeeds │      └──────────── Redrive ──────────────┘   │ Discard
+//	                           ▼                                              ▼
+//	                       delivered                                       given up
+//
+// Messages of the same key behind it are Waiting; the first of them becomes due
+// when the one before is delivered or given up.
+//
+// # Leases
+//
+// A cursor is moved by one relay at a time: the one that acquired it last. Acquire
+// raises the cursor's epoch and every Settle is conditional on it, so that a relay
+// that was paused and woke up can not move the cursor back, forward, or at all.
+package outbox

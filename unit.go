@@ -1,0 +1,315 @@
+package uow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// Unit is one unit of work: changes that become visible together, or not at all.
+// It is had from DB.Do or DB.Begin.
+//
+// Aggregates are read from one snapshot of the database. What the user changes
+// in them stays in memory until the commit, which finds the changed ones by
+// comparing with what was loaded, and hands all changes to the store at once.
+// Nothing is locked while the user's code runs.
+//
+// A unit and everything obtained from it belong to one goroutine at a time. Use
+// from two at once is refused with ErrConcurrentUse, and use after the end with
+// ErrUnitClosed.
+type Unit struct {
+	db      *DB
+	id      string
+	now     time.Time
+	managed bool
+
+	// busy is held during each operation. Those that find it taken are refused;
+	// only the rollback waits for it.
+	busy       sync.Mutex
+	ended      atomic.Bool
+	misused    atomic.Bool // an event was recorded during an operation, and lost
+	committing bool
+	rolledBack bool
+
+	tx      driver.Tx
+	sets    []set // by the collection's place in the DB; nil where unused
+	events  []Event
+	pending []pendingMessage
+	hooks   hooks
+	// failed is why the unit can only be rolled back.
+	failed error
+}
+
+// set is the part of the identity map that belongs to one collection.
+type set interface {
+	// changes appends what differs from the store.
+	changes(cs *driver.ChangeSet, written *[]*node) error
+	// detach lets go of the aggregates.
+	detach()
+}
+
+// ID returns the unit's id, a UUID.
+func (u *Unit) ID() string { return u.id }
+
+// Now returns the unit's time, which is the same during the whole unit, in UTC.
+func (u *Unit) Now() time.Time { return u.now }
+
+// enter begins an operation; leave ends it.
+func (u *Unit) enter() error {
+	if !u.busy.TryLock() {
+		if u.ended.Load() {
+			return ErrUnitClosed
+		}
+		return ErrConcurrentUse
+	}
+	err := u.failed
+	if u.ended.Load() {
+		err = ErrUnitClosed
+	}
+	if err != nil {
+		u.busy.Unlock()
+	}
+	return err
+}
+
+func (u *Unit) leave() { u.busy.Unlock() }
+
+func (u *Unit) guarded(fn func() error) error {
+	if err := u.enter(); err != nil {
+		return err
+	}
+	defer u.leave()
+	return fn()
+}
+
+// begin starts the store's transaction where it has not been yet.
+func (u *Unit) begin(ctx context.Context) error {
+	if u.tx != nil {
+		return nil
+	}
+	tx, err := u.db.store.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("uow: begin: %w", err)
+	}
+	u.tx = tx
+	return nil
+}
+
+// Use runs fn with the store's transaction of the unit, which it begins if need
+// be. It is for packages of stores that give users their native transaction; fn
+// must not end the transaction, and must not use the unit.
+func (u *Unit) Use(ctx context.Context, fn func(tx driver.Tx) error) error {
+	if err := u.enter(); err != nil {
+		return err
+	}
+	defer u.leave()
+	if err := u.begin(ctx); err != nil {
+		return err
+	}
+	return fn(u.tx)
+}
+
+// Append adds messages to the outbox: they are stored by the commit, in order,
+// together with the events that aggregates record. Use outbox.Append.
+func (u *Unit) Append(messages ...Message) error {
+	return u.guarded(func() error {
+		for _, m := range messages {
+			if m.ID == "" {
+				m.ID = newID(u.now)
+			}
+			m.CreatedAt, m.Position, m.Write = u.now, 0, 0
+			u.pending = append(u.pending, pendingMessage{message: m})
+		}
+		return nil
+	})
+}
+
+// record is called by Events.Record. It can't return an error; the commit will.
+func (u *Unit) record(source *node, event any) {
+	if err := u.enter(); err != nil {
+		u.misused.Store(true)
+		return
+	}
+	defer u.leave()
+	u.recordLocked(source, event)
+}
+
+func (u *Unit) recordLocked(source *node, event any) {
+	name, err := eventType(event)
+	if err != nil {
+		u.failed = err
+		return
+	}
+	source.recorded++
+	u.pending = append(u.pending, pendingMessage{source: source, event: event})
+	u.events = append(u.events, Event{
+		AggregateType: source.collection,
+		AggregateID:   source.id,
+		Type:          name,
+		At:            u.now,
+		Value:         event,
+	})
+}
+
+// Flush sends the changes made so far to the database, inside the unit's
+// transaction, for the user's own SQL that must see them. What is changed later
+// follows at the commit. After an error the unit can only be rolled back.
+//
+// A unit that has flushed holds the locks that its database takes for writes
+// until its end.
+func (u *Unit) Flush(ctx context.Context) error {
+	if err := u.enter(); err != nil {
+		return err
+	}
+	defer u.leave()
+	cs, written, err := u.changeSet()
+	if err != nil || cs.Empty() {
+		return err
+	}
+	if err := u.begin(ctx); err != nil {
+		return err
+	}
+	if err := u.tx.Flush(ctx, cs); err != nil {
+		u.failed = err
+		return err
+	}
+	for i, n := range written {
+		n.flushed(&cs.Writes[i])
+	}
+	u.pending = nil
+	return nil
+}
+
+// Commit makes all changes of the unit visible together. An error means that
+// nothing happened: the unit has been rolled back. errors.Is tells ErrConflict
+// (another unit changed an aggregate first), ErrDuplicate, a *HookError of a veto,
+// and the context's error when it ended before the commit began.
+//
+// After Commit the unit is closed, and its aggregates are plain values that
+// nobody tracks.
+func (u *Unit) Commit(ctx context.Context) error {
+	if u.managed {
+		return ErrManaged
+	}
+	return u.commit(ctx)
+}
+
+func (u *Unit) commit(ctx context.Context) error {
+	err := u.guarded(u.startCommit)
+	if err == nil {
+		err = u.runBeforeCommit(ctx)
+	}
+	if err == nil {
+		err = u.guarded(func() error { return u.write(ctx) })
+	}
+	if err != nil {
+		return u.abort(ctx, err)
+	}
+	u.runAfterCommit(ctx)
+	return nil
+}
+
+func (u *Unit) startCommit() error {
+	if u.committing {
+		return ErrManaged
+	}
+	if u.misused.Load() {
+		return ErrConcurrentUse
+	}
+	u.committing = true
+	return nil
+}
+
+// abort rolls back because of err, unless the unit has ended already, and
+// returns err with whatever else went wrong.
+func (u *Unit) abort(ctx context.Context, err error) error {
+	if errors.Is(err, ErrManaged) || u.ended.Load() {
+		return err
+	}
+	return joinRollback(err, u.rollback(ctx, err))
+}
+
+// write hands everything to the store, and ends the unit when that went well.
+func (u *Unit) write(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	cs, _, err := u.changeSet()
+	if err != nil {
+		return err
+	}
+	if u.tx != nil || !cs.Empty() {
+		if err := u.begin(ctx); err != nil {
+			return err
+		}
+		if err := u.tx.Commit(ctx, cs); err != nil {
+			return err
+		}
+	}
+	u.end()
+	return nil
+}
+
+// Rollback undoes the unit: nothing of it reaches the database, its aggregates
+// are detached and their recorded events forgotten. It may be called any number
+// of times, and does nothing after Commit. It waits for an operation of the unit
+// that is running. It does not depend on any context; ctx is for the
+// AfterRollback hooks' values.
+func (u *Unit) Rollback(ctx context.Context) error { return u.rollback(ctx, nil) }
+
+// Close rolls back unless the unit was committed: it belongs into a defer. It
+// may be called any number of times.
+func (u *Unit) Close() error { return u.rollback(context.Background(), nil) }
+
+func (u *Unit) rollback(ctx context.Context, cause error) error {
+	if !u.claimEnd() {
+		return nil
+	}
+	u.rolledBack = cause == nil
+	var err error
+	if u.tx != nil {
+		if failed := u.tx.Rollback(); failed != nil {
+			err = fmt.Errorf("uow: rollback: %w", failed)
+		}
+	}
+	u.leave()
+	return errors.Join(err, u.runAfterRollback(ctx, cause))
+}
+
+// claimEnd ends the unit for a rollback. It returns true, with busy held, when
+// the unit was still open.
+func (u *Unit) claimEnd() bool {
+	if u.ended.Load() {
+		return false
+	}
+	u.busy.Lock()
+	if u.ended.Load() {
+		u.busy.Unlock()
+		return false
+	}
+	u.end()
+	return true
+}
+
+// end closes the unit, with busy held.
+func (u *Unit) end() {
+	u.ended.Store(true)
+	for _, s := range u.sets {
+		if s != nil {
+			s.detach()
+		}
+	}
+	u.sets, u.pending, u.events = nil, nil, nil
+}
+
+// rolledBackByUser reports whether Rollback or Close ended the unit.
+func (u *Unit) rolledBackByUser() bool {
+	u.busy.Lock()
+	defer u.busy.Unlock()
+	return u.rolledBack
+}
