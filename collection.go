@@ -24,6 +24,11 @@ type CollectionConfig[T any] struct {
 	// Indexes are the values that queries can ask for. Default: none, which
 	// leaves queries by id.
 	Indexes []Index[T]
+	// Disposable promises that the id of a removed aggregate is never added
+	// again. The store then remembers nothing of removed ones. Otherwise it
+	// remembers the last version and event number of each, so that neither ever
+	// goes back. Default: false.
+	Disposable bool
 }
 
 // Codec encodes aggregates of one kind. It is used from many goroutines. Equal
@@ -94,7 +99,7 @@ func NewCollection[T any](name string) *Collection[T] {
 // Open.
 func Define[T any](cfg CollectionConfig[T]) *Collection[T] {
 	c := &Collection[T]{
-		desc:  driver.Collection{Name: cfg.Name},
+		desc:  driver.Collection{Name: cfg.Name, Disposable: cfg.Disposable},
 		id:    cfg.ID,
 		codec: cfg.Codec,
 	}

@@ -150,6 +150,9 @@ type Collection struct {
 	// underscores, at most 48, never beginning with "uow_".
 	Name    string
 	Indexes []Index
+	// Disposable says that the id of a deleted row is never inserted again, so
+	// that the store need not remember anything of it.
+	Disposable bool
 }
 
 // Index is a value of each row that queries can ask for.

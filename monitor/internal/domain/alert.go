@@ -42,7 +42,8 @@ type Alert struct {
 	// names one life of the alert, from active to resolved.
 	Episode int64 `json:"episode"`
 	// Changes counts the transitions of the alert in its whole life; it numbers
-	// them.
+	// them. An alert that was removed in between counts on from its group's
+	// Evaluations.Forgotten, and so does Episode.
 	Changes int64   `json:"changes"`
 	Value   Decimal `json:"value"`
 
@@ -50,7 +51,8 @@ type Alert struct {
 	// later gaps where the policy says so. FiredAt is the slot at which it became
 	// firing, KeepFiringSince the first slot at which the condition was false
 	// while keep_firing_for holds it, ResolvedAt the slot at which it ended, and
-	// HeldSince the slot at which the hold began. Zero where not so.
+	// HeldSince the slot at which the hold began. Zero where not so; when the
+	// alert ends, the first three stay until it is active again.
 	ActiveAt        time.Time `json:"activeAt,omitzero"`
 	FiredAt         time.Time `json:"firedAt,omitzero"`
 	KeepFiringSince time.Time `json:"keepFiringSince,omitzero"`

@@ -43,6 +43,14 @@ type Evaluations struct {
 	Missed int64 `json:"missed,omitempty"`
 	// Rules is the health of each alerting rule, by UID.
 	Rules map[string]RuleHealth `json:"rules,omitempty"`
+	// Forgotten are the greatest numbers of the group's removed alerts.
+	Forgotten Counters `json:"forgotten,omitzero"`
+}
+
+// Counters are the two numbers of an alert that only grow.
+type Counters struct {
+	Episode int64 `json:"episode,omitempty"`
+	Changes int64 `json:"changes,omitempty"`
 }
 
 // RuleHealth is what is remembered of a rule's evaluations.

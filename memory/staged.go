@@ -1,0 +1,200 @@
+package memory
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// key names a row.
+type key struct{ collection, id string }
+
+// value names a value of a unique index.
+type value struct {
+	collection string
+	index      int
+	v          any
+}
+
+// staged is what a transaction has flushed, and at its end what it commits.
+type staged struct {
+	rows map[key]state
+	// order has the keys of rows in the order of their first write.
+	order []key
+	// bases are the newest states that rows and checks were based on. A commit
+	// is refused when one of them is not the newest any more.
+	bases    map[key]state
+	holders  map[value]string
+	messages []driver.Message
+}
+
+// add applies a change set to what is staged. After an error the rest is of no
+// use. The store is locked.
+func (g *staged) add(s *store, cs *driver.ChangeSet) error {
+	if g.rows == nil {
+		g.rows, g.bases, g.holders = map[key]state{}, map[key]state{}, map[value]string{}
+	}
+	shifts := make([]int64, len(cs.Writes))
+	for i := range cs.Writes {
+		shift, err := g.write(s, &cs.Writes[i])
+		if err != nil {
+			return err
+		}
+		shifts[i] = shift
+	}
+	for _, c := range cs.Checks {
+		if err := g.check(s, c); err != nil {
+			return err
+		}
+	}
+	for _, m := range cs.Messages {
+		m = copyMessage(m)
+		if m.Write > 0 {
+			m.Sequence += shifts[m.Write-1]
+		}
+		m.Write = 0
+		g.messages = append(g.messages, m)
+	}
+	return nil
+}
+
+// current returns the newest state of a row, staged or committed.
+func (g *staged) current(t *table, k key) state {
+	if s, ok := g.rows[k]; ok {
+		return s
+	}
+	newest := t.newest(k.id)
+	g.bases[k] = newest
+	return newest
+}
+
+// write stages one row. shift is what the sequences of its messages grow by,
+// where an insert goes on from a deleted row.
+func (g *staged) write(s *store, w *driver.Write) (shift int64, err error) {
+	t, err := s.table(w.Collection)
+	if err != nil {
+		return 0, err
+	}
+	k := key{w.Collection, w.ID}
+	old := g.current(t, k)
+	if found := old.version(); found != w.Expected {
+		return 0, &driver.ConflictError{Collection: w.Collection, ID: w.ID, Expected: w.Expected, Found: found}
+	}
+	if w.Op == driver.Insert {
+		shift = old.row.Sequence
+		w.Version = old.row.Version + 1
+		w.Sequence += shift
+	}
+	next := state{
+		row:     driver.Row{ID: w.ID, Version: w.Version, Sequence: w.Sequence, Body: bytes.Clone(w.Body)},
+		indexes: slices.Clone(w.Indexes),
+		deleted: w.Op == driver.Delete,
+	}
+	if next.deleted {
+		next.row.Body, next.indexes = nil, nil
+	}
+	if _, known := g.rows[k]; !known {
+		g.order = append(g.order, k)
+	}
+	g.rows[k] = next
+	return shift, g.hold(t, k, old, next)
+}
+
+// hold moves the values of unique indexes from a row's old state to its new one.
+func (g *staged) hold(t *table, k key, old, next state) error {
+	for i, v := range old.indexes {
+		delete(g.holders, value{k.collection, i, comparable(v)})
+	}
+	for i, v := range next.indexes {
+		if t.holders[i] == nil || v == nil {
+			continue
+		}
+		at := value{k.collection, i, comparable(v)}
+		if holder, taken := g.holder(t, at); taken && holder != k.id {
+			return &driver.DuplicateError{Collection: k.collection, ID: k.id, Index: t.desc.Indexes[i].Name}
+		}
+		g.holders[at] = k.id
+	}
+	return nil
+}
+
+// holder returns the row that has a value of a unique index: a staged one, or a
+// committed one that is not staged with another value.
+func (g *staged) holder(t *table, at value) (id string, ok bool) {
+	if id, ok = g.holders[at]; ok {
+		return id, true
+	}
+	id, ok = t.holders[at.index][at.v]
+	if _, restaged := g.rows[key{at.collection, id}]; restaged {
+		return "", false
+	}
+	return id, ok
+}
+
+func (g *staged) check(s *store, c driver.Check) error {
+	t, err := s.table(c.Collection)
+	if err != nil {
+		return err
+	}
+	if found := g.current(t, key{c.Collection, c.ID}).version(); found != c.Version {
+		return &driver.ConflictError{Collection: c.Collection, ID: c.ID, Expected: c.Version, Found: found}
+	}
+	return nil
+}
+
+// recheck compares what was flushed with what others have committed since. The
+// store is locked.
+func (g *staged) recheck(s *store) error {
+	for _, k := range slices.SortedFunc(maps.Keys(g.bases), compareKeys) {
+		t, err := s.table(k.collection)
+		if err != nil {
+			return err
+		}
+		base, newest := g.bases[k], t.newest(k.id)
+		if newest.commit != base.commit {
+			return &driver.ConflictError{Collection: k.collection, ID: k.id, Expected: base.version(), Found: newest.version()}
+		}
+	}
+	for _, k := range g.order {
+		if err := g.recheckUnique(s.tables[k.collection], k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *staged) recheckUnique(t *table, k key) error {
+	for i, v := range g.rows[k].indexes {
+		if t.holders[i] == nil || v == nil {
+			continue
+		}
+		holder, taken := t.holders[i][comparable(v)]
+		if _, restaged := g.rows[key{k.collection, holder}]; taken && !restaged {
+			return &driver.DuplicateError{Collection: k.collection, ID: k.id, Index: t.desc.Indexes[i].Name}
+		}
+	}
+	return nil
+}
+
+// apply makes what is staged the newest state. The store is locked.
+func (g *staged) apply(s *store) {
+	if len(g.order) > 0 {
+		s.commits++
+	}
+	for _, k := range g.order { // values may move between rows: let go of all first
+		t := s.tables[k.collection]
+		t.release(t.newest(k.id))
+	}
+	for _, k := range g.order {
+		t, next := s.tables[k.collection], g.rows[k]
+		next.commit = s.commits
+		t.hold(k.id, next)
+		if r := t.put(k.id, next); r != nil {
+			s.garbage = append(s.garbage, garbage{commit: s.commits, record: r})
+		}
+	}
+	s.log.append(g.messages)
+	s.collect()
+}

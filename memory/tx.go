@@ -1,0 +1,185 @@
+package memory
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// tx is a driver.Tx.
+type tx struct {
+	store    *store
+	pinned   bool
+	snapshot int64
+	staged   staged
+	failed   error // why it can only be rolled back
+	ended    bool
+}
+
+// usable reports why the transaction can't be used.
+func (t *tx) usable(ctx context.Context) error {
+	if t.ended {
+		return errEnded
+	}
+	if t.failed != nil {
+		return t.failed
+	}
+	return ctx.Err()
+}
+
+// read runs fn, which reads from the snapshot, and takes it before the first time.
+func (t *tx) read(ctx context.Context, collection string, fn func(*table)) error {
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	if err := t.pin(); err != nil {
+		return err
+	}
+	t.store.mu.RLock()
+	defer t.store.mu.RUnlock()
+	table, err := t.store.table(collection)
+	if err != nil {
+		return err
+	}
+	fn(table)
+	return nil
+}
+
+func (t *tx) pin() error {
+	if t.pinned {
+		return nil
+	}
+	t.store.mu.Lock()
+	defer t.store.mu.Unlock()
+	if t.store.closed {
+		return ErrClosed
+	}
+	t.snapshot, t.pinned = t.store.commits, true
+	t.store.pins.add(t.snapshot)
+	return nil
+}
+
+// Get implements driver.Tx.
+func (t *tx) Get(ctx context.Context, collection string, ids []string) (rows []driver.Row, err error) {
+	err = t.read(ctx, collection, func(table *table) {
+		asked := make(map[string]bool, len(ids))
+		for _, id := range ids {
+			if asked[id] {
+				continue
+			}
+			asked[id] = true
+			if s, ok := t.see(table, id); ok {
+				rows = append(rows, s.copy())
+			}
+		}
+	})
+	return rows, err
+}
+
+// see returns the row as the transaction sees it.
+func (t *tx) see(table *table, id string) (state, bool) {
+	if s, ok := t.staged.rows[key{table.desc.Name, id}]; ok {
+		return s, !s.deleted
+	}
+	if r, ok := table.rows[id]; ok {
+		return r.at(t.snapshot)
+	}
+	return state{}, false
+}
+
+// Find implements driver.Tx.
+func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows []driver.Row, err error) {
+	err = t.read(ctx, collection, func(table *table) {
+		var hits []state
+		for _, id := range t.ids(table) {
+			if s, ok := t.see(table, id); ok && q.Match(table.desc, id, s.indexes) {
+				hits = append(hits, s)
+			}
+		}
+		slices.SortFunc(hits, func(a, b state) int {
+			return q.Compare(table.desc, a.row.ID, a.indexes, b.row.ID, b.indexes)
+		})
+		if q.Limit > 0 && len(hits) > q.Limit {
+			hits = hits[:q.Limit]
+		}
+		for _, s := range hits {
+			rows = append(rows, s.copy())
+		}
+	})
+	return rows, err
+}
+
+// ids returns the ids of all rows, flushed ones included.
+func (t *tx) ids(table *table) []string {
+	ids := slices.Collect(maps.Keys(table.rows))
+	for k := range t.staged.rows {
+		if _, known := table.rows[k.id]; k.collection == table.desc.Name && !known {
+			ids = append(ids, k.id)
+		}
+	}
+	return ids
+}
+
+// Flush implements driver.Tx.
+func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	t.store.mu.RLock()
+	defer t.store.mu.RUnlock()
+	t.failed = t.staged.add(t.store, cs)
+	return t.failed
+}
+
+// Commit implements driver.Tx.
+func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
+	err := t.usable(ctx)
+	if err == nil {
+		err = t.commit(cs)
+	}
+	return firstError(err, t.Rollback())
+}
+
+// commit checks what was flushed against what others have committed since, adds
+// the rest, and makes all of it the newest state.
+func (t *tx) commit(cs *driver.ChangeSet) error {
+	s := t.store
+	s.mu.Lock()
+	err := t.staged.recheck(s)
+	if err == nil {
+		err = t.staged.add(s, cs)
+	}
+	appended := len(t.staged.messages) > 0
+	if err == nil {
+		t.staged.apply(s)
+	}
+	s.mu.Unlock()
+	if err == nil && appended {
+		s.subscribers.wake()
+	}
+	return err
+}
+
+// Rollback implements driver.Tx.
+func (t *tx) Rollback() error {
+	if t.ended {
+		return nil
+	}
+	t.ended = true
+	t.staged = staged{}
+	if t.pinned {
+		t.store.unpin(t.snapshot)
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
