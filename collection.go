@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/uow-go/uow/driver"
@@ -144,10 +145,10 @@ func (c *Collection[T]) validate() error {
 		if err := checkName("index", index.Name); err != nil {
 			return fmt.Errorf("%w (collection %s)", err, c.desc.Name)
 		}
-		if seen[index.Name] {
-			return configError("collection %s: index name %q is taken", c.desc.Name, index.Name)
+		if seen[strings.ToLower(index.Name)] {
+			return configError("collection %s: index name %q is taken; case does not count", c.desc.Name, index.Name)
 		}
-		seen[index.Name] = true
+		seen[strings.ToLower(index.Name)] = true
 		if index.Kind < String || index.Kind > Time {
 			return configError("collection %s: index %s has no kind", c.desc.Name, index.Name)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/uow-go/uow/driver"
@@ -64,8 +66,8 @@ func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, taken := db.collections[desc.Name]; taken {
-			return nil, configError("collection %s is listed twice", desc.Name)
+		if slices.ContainsFunc(db.descs, func(d driver.Collection) bool { return strings.EqualFold(d.Name, desc.Name) }) {
+			return nil, configError("collection %s is listed twice; case does not count", desc.Name)
 		}
 		db.collections[desc.Name] = i
 		db.listed = append(db.listed, c)
@@ -138,7 +140,7 @@ func joinRollback(err, rollback error) error {
 func (db *DB) Begin() *Unit { return db.newUnit(false) }
 
 func (db *DB) newUnit(managed bool) *Unit {
-	now := db.cfg.Now().UTC()
+	now := db.cfg.Now().UTC().Truncate(time.Microsecond) // what every store can keep
 	return &Unit{db: db, id: newID(now), now: now, managed: managed}
 }
 

@@ -52,21 +52,39 @@ func (u *Unit) AfterRollback(hook func(ctx context.Context, cause error) error) 
 // until both have nothing left.
 func (u *Unit) runBeforeCommit(ctx context.Context) error {
 	projected := 0
-	for len(u.hooks.beforeCommit) > 0 || projected < len(u.events) {
-		if len(u.hooks.beforeCommit) > 0 {
-			hook := u.hooks.beforeCommit[0]
-			u.hooks.beforeCommit = u.hooks.beforeCommit[1:]
-			if err := hook(ctx); err != nil {
-				return &HookError{Hook: "BeforeCommit", Err: err}
-			}
-			continue
-		}
-		if err := u.project(ctx, u.events[projected]); err != nil {
+	for {
+		step, err := u.nextStep(&projected)
+		if step == nil || err != nil {
 			return err
 		}
-		projected++
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+}
+
+// nextStep returns what is to be done next before the commit, nil when nothing
+// is left. What it returns runs outside of the operation, and may use the unit.
+func (u *Unit) nextStep(projected *int) (step func(ctx context.Context) error, err error) {
+	err = u.guarded(func() error {
+		switch {
+		case len(u.hooks.beforeCommit) > 0:
+			hook := u.hooks.beforeCommit[0]
+			u.hooks.beforeCommit = u.hooks.beforeCommit[1:]
+			step = func(ctx context.Context) error {
+				if err := hook(ctx); err != nil {
+					return &HookError{Hook: "BeforeCommit", Err: err}
+				}
+				return nil
+			}
+		case *projected < len(u.events):
+			event := u.events[*projected]
+			*projected++
+			step = func(ctx context.Context) error { return u.project(ctx, event) }
+		}
+		return nil
+	})
+	return step, err
 }
 
 func (u *Unit) project(ctx context.Context, e Event) error {

@@ -43,6 +43,9 @@ func (c *Collection[T]) In(u *Unit) *Repository[T] {
 }
 
 func (r *Repository[T]) enter() error {
+	if r.set == nil { // not had from a unit
+		return ErrUnitClosed
+	}
 	if r.set.err != nil {
 		return r.set.err
 	}

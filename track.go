@@ -26,8 +26,8 @@ type node struct {
 func (n *node) flushed(w *driver.Write) {
 	n.version, n.sequence, n.body = w.Version, w.Sequence, w.Body
 	n.recorded, n.write = 0, 0
-	if w.Op == driver.Delete {
-		n.version = 0
+	if w.Op == driver.Delete { // the store remembers where an insert goes on
+		n.version, n.sequence = 0, 0
 	}
 }
 
@@ -228,9 +228,13 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 }
 
 // neverExisted reports whether an event is of an aggregate that the unit added
-// and removed again.
+// and removed again. Such an event does not count.
 func neverExisted(p pendingMessage) bool {
-	return p.source != nil && p.source.removed && p.source.version == 0 && p.source.write == 0
+	if p.source == nil || !p.source.removed || p.source.version > 0 || p.source.write > 0 {
+		return false
+	}
+	p.source.recorded = 0
+	return true
 }
 
 // number gives the messages of aggregates their places in their streams.

@@ -218,9 +218,6 @@ func (u *Unit) startCommit() error {
 	if u.committing {
 		return ErrManaged
 	}
-	if u.misused.Load() {
-		return ErrConcurrentUse
-	}
 	u.committing = true
 	return nil
 }
@@ -238,6 +235,9 @@ func (u *Unit) abort(ctx context.Context, err error) error {
 func (u *Unit) write(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if u.misused.Load() {
+		return ErrConcurrentUse
 	}
 	cs, _, err := u.changeSet()
 	if err != nil {

@@ -66,7 +66,9 @@ func (g *staged) current(t *table, k key) state {
 		return s
 	}
 	newest := t.newest(k.id)
-	g.bases[k] = newest
+	if _, known := g.bases[k]; !known {
+		g.bases[k] = newest
+	}
 	return newest
 }
 
@@ -105,13 +107,13 @@ func (g *staged) write(s *store, w *driver.Write) (shift int64, err error) {
 // hold moves the values of unique indexes from a row's old state to its new one.
 func (g *staged) hold(t *table, k key, old, next state) error {
 	for i, v := range old.indexes {
-		delete(g.holders, value{k.collection, i, comparable(v)})
+		delete(g.holders, value{k.collection, i, mapKey(v)})
 	}
 	for i, v := range next.indexes {
 		if t.holders[i] == nil || v == nil {
 			continue
 		}
-		at := value{k.collection, i, comparable(v)}
+		at := value{k.collection, i, mapKey(v)}
 		if holder, taken := g.holder(t, at); taken && holder != k.id {
 			return &driver.DuplicateError{Collection: k.collection, ID: k.id, Index: t.desc.Indexes[i].Name}
 		}
@@ -170,7 +172,7 @@ func (g *staged) recheckUnique(t *table, k key) error {
 		if t.holders[i] == nil || v == nil {
 			continue
 		}
-		holder, taken := t.holders[i][comparable(v)]
+		holder, taken := t.holders[i][mapKey(v)]
 		if _, restaged := g.rows[key{k.collection, holder}]; taken && !restaged {
 			return &driver.DuplicateError{Collection: k.collection, ID: k.id, Index: t.desc.Indexes[i].Name}
 		}

@@ -120,9 +120,9 @@ func (s *store) locked(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// comparable returns an index value as a map's key, in which equal times are
+// mapKey returns an index value as the key of a map, in which equal times are
 // equal.
-func comparable(v driver.Value) any {
+func mapKey(v driver.Value) any {
 	if t, ok := v.(time.Time); ok {
 		return t.UnixMicro()
 	}

@@ -90,7 +90,7 @@ func (t *table) put(id string, next state) *record {
 func (t *table) hold(id string, s state) {
 	for i, v := range s.indexes {
 		if t.holders[i] != nil && v != nil {
-			t.holders[i][comparable(v)] = id
+			t.holders[i][mapKey(v)] = id
 		}
 	}
 }
@@ -98,7 +98,7 @@ func (t *table) hold(id string, s state) {
 func (t *table) release(s state) {
 	for i, v := range s.indexes {
 		if t.holders[i] != nil && v != nil {
-			delete(t.holders[i], comparable(v))
+			delete(t.holders[i], mapKey(v))
 		}
 	}
 }

@@ -139,7 +139,8 @@ func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	if err == nil {
 		err = t.commit(cs)
 	}
-	return firstError(err, t.Rollback())
+	_ = t.Rollback() // never fails
+	return err
 }
 
 // commit checks what was flushed against what others have committed since, adds
@@ -171,15 +172,6 @@ func (t *tx) Rollback() error {
 	t.staged = staged{}
 	if t.pinned {
 		t.store.unpin(t.snapshot)
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

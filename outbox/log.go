@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ErrLeaseLost is returned by Log.Settle and Log.Renew when another relay has
-// taken the cursor since. The relay must stop at once; what it has published in
+// ErrLeaseLost is returned by Log.Settle when another relay has taken the cursor
+// since. The relay must stop at once; what it has published in
 // the meantime will be published again by the other, with the same ids.
 var ErrLeaseLost = errors.New("outbox: lease lost")
 
@@ -75,9 +75,12 @@ type Settlement struct {
 	// Position is the cursor's new position; 0 leaves it where it is.
 	Position int64
 	// Hold are messages to hold from now on, or held messages whose state
-	// changes.
+	// changes. They are told apart by the position that the cursor had before: a
+	// message at or before it that is not held was discarded in the meantime, and
+	// its Hold is ignored, so that it stays discarded.
 	Hold []Hold
-	// Release are positions of held messages that were delivered.
+	// Release are positions of held messages that were delivered. Those that are
+	// not held any more are ignored.
 	Release []int64
 }
 
@@ -85,7 +88,9 @@ type Settlement struct {
 type HoldState string
 
 // The states of a held message. A key is held as long as it has a held message;
-// its first one is retrying or parked, and the others are waiting behind it.
+// its first one is retrying or parked, and the others are waiting behind it. When
+// the first one is gone (delivered or discarded), the next, still called waiting,
+// is due at once.
 const (
 	Retrying HoldState = "retrying" // will be published again at Hold.NextAt
 	Parked   HoldState = "parked"   // needs Redrive or Discard
@@ -121,6 +126,10 @@ type HeldFilter struct {
 	Key *string
 	// DueAt selects Retrying messages due at or before the time, when not zero.
 	DueAt time.Time
+	// Heads allows the store to leave out messages that are behind another held
+	// message of their key, which can be very many. A store that can't do so
+	// cheaply returns them all.
+	Heads bool
 	// Limit is the greatest number of messages; 0 means no limit.
 	Limit int
 }

@@ -10,8 +10,6 @@ import (
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/relabel"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/uow-go/uow/monitor/internal/domain"
 )
 
 // Config is what tocsin is told to do. Treat it as read-only: the parts share
@@ -55,9 +53,6 @@ func (c *Config) String() string {
 	return redact(string(text))
 }
 
-// OnGap returns what time without evaluations counts for.
-func (c *Config) OnGap() domain.GapPolicy { return c.Tocsin.OnGap }
-
 // Load reads a configuration file and the rule files that it names. All mistakes
 // that can be found are in the error, each an *Error.
 func Load(path string) (*Config, error) {
@@ -65,7 +60,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	r := &reader{checker: newChecker(path), cfg: newConfig(path), files: true}
+	r := &reader{checker: newChecker(path), cfg: newConfig(path)}
 	r.read(data)
 	r.setDirectory(filepath.Dir(path))
 	r.readRuleFiles()
@@ -89,8 +84,8 @@ func newConfig(name string) *Config {
 type reader struct {
 	*checker
 	cfg   *Config
-	files bool // whether other files may be read
 	jobs  map[string]string
+	rules []*yaml.Node // the items of rule_files
 }
 
 func (r *reader) result() (*Config, error) {

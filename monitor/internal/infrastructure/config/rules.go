@@ -82,7 +82,7 @@ func (c *checker) readRules(data []byte, global promconfig.GlobalConfig) []RuleG
 		return nil
 	}
 	var shape rulefmt.RuleGroups
-	if !c.read(root, &shape, "") || !c.checkNulls(root) {
+	if !c.read(root, &shape, "") || !c.checkGroups(root) {
 		return nil
 	}
 	scheme := global.MetricNameValidationScheme
@@ -104,15 +104,24 @@ func (c *checker) readRules(data []byte, global promconfig.GlobalConfig) []RuleG
 	return groups
 }
 
-// checkNulls finds groups and rules without content, which have no place in the
-// messages of rulefmt.
-func (c *checker) checkNulls(root *yaml.Node) bool {
+// checkGroups finds what rulefmt reports without a place, or not at all.
+func (c *checker) checkGroups(root *yaml.Node) bool {
 	before := len(c.errs)
+	names := map[string]bool{}
 	for i, group := range items(lookup(root, "groups")) {
 		path := index("groups", i)
 		if isNull(group) {
 			c.add(group, path, "found nothing, expected a group")
 			continue
+		}
+		name := resolve(lookup(group, "name"))
+		switch {
+		case isNull(name) || name.Value == "":
+			c.add(group, path, "found no name, expected a name that no other group of the file has")
+		case names[name.Value]:
+			c.add(name, child(path, "name"), "found %q, expected a name that no other group of the file has", shorten(name.Value))
+		default:
+			names[name.Value] = true
 		}
 		for j, rule := range items(lookup(group, "rules")) {
 			if isNull(rule) {
@@ -214,13 +223,13 @@ func (r *reader) readRuleFiles() {
 	for i, pattern := range r.cfg.RuleFiles {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
-			r.add(nil, index("rule_files", i), "found %q, expected a path or a pattern: %v", pattern, err)
+			r.add(r.rules[i], index("rule_files", i), "found %q, expected a path or a pattern: %v", pattern, err)
 			continue
 		}
 		if len(files) == 0 && strings.ContainsAny(pattern, "*?[") {
 			r.cfg.Warnings = append(r.cfg.Warnings, index("rule_files", i)+": no file matches "+pattern)
 		} else if len(files) == 0 {
-			r.add(nil, index("rule_files", i), "found %q, expected a file that exists", pattern)
+			r.add(r.rules[i], index("rule_files", i), "found %q, expected a file that exists", pattern)
 		}
 		for _, file := range files {
 			if !seen[file] {

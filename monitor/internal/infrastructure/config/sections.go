@@ -86,7 +86,7 @@ func (r *reader) readPatterns(n *yaml.Node) {
 			r.add(items(n)[i], index("rule_files", i), "found %q, expected a path with * in its last part only", shorten(pattern))
 		}
 	}
-	r.cfg.RuleFiles = patterns
+	r.cfg.RuleFiles, r.rules = patterns, items(n)
 }
 
 func (r *reader) readScrapeConfigs(n *yaml.Node) {

@@ -1,0 +1,110 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// Each makes a Publisher of a function that publishes one message.
+//
+// The messages of a key are published strictly one after the other, and a key
+// stops at its first message that is not stored. Up to concurrency keys, and
+// messages without a key, are under way at once in each call of Publish; at least
+// one is.
+//
+// fn must return soon after its ctx ended. A panic in it counts as Unknown.
+//
+// When the relay gave the batch a time limit, no message is begun in the second
+// half of it: what a slow key has left is held and goes on beside the others,
+// instead of being cut off. An fn with a time limit of its own should therefore
+// need no more than half of Config.PublishTimeout.
+func Each(fn func(ctx context.Context, m outbox.Message) Result, concurrency int) Publisher {
+	return &each{fn: fn, concurrency: max(concurrency, 1)}
+}
+
+type each struct {
+	fn          func(ctx context.Context, m outbox.Message) Result
+	concurrency int
+}
+
+func (e *each) Publish(ctx context.Context, batch []outbox.Message) []Result {
+	results := make([]Result, len(batch))
+	chains := make(chan []int)
+	begin := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+		begin = half
+	}
+	var workers sync.WaitGroup
+	all := chainsOf(batch)
+	for range min(e.concurrency, len(all)) {
+		workers.Go(func() {
+			for chain := range chains {
+				e.publishChain(ctx, begin, batch, chain, results)
+			}
+		})
+	}
+	for _, chain := range all {
+		chains <- chain
+	}
+	close(chains)
+	workers.Wait()
+	return results
+}
+
+// chainsOf returns the places of the messages of each key, in order, and each
+// message without a key by itself.
+func chainsOf(batch []outbox.Message) [][]int {
+	var chains [][]int
+	byKey := make(map[string]int)
+	for i, m := range batch {
+		at, ok := byKey[m.Key]
+		if m.Key == "" || !ok {
+			byKey[m.Key] = len(chains)
+			chains = append(chains, []int{i})
+			continue
+		}
+		chains[at] = append(chains[at], i)
+	}
+	return chains
+}
+
+// publishChain publishes the messages of one key until one is not stored, or
+// begin is over.
+func (e *each) publishChain(ctx, begin context.Context, batch []outbox.Message, chain []int, results []Result) {
+	going := true
+	for _, i := range chain {
+		if !going || begin.Err() != nil {
+			results[i] = Result{Outcome: NotTried}
+			continue
+		}
+		results[i] = e.call(ctx, batch[i])
+		going = results[i].Outcome.Delivered()
+	}
+}
+
+func (e *each) call(ctx context.Context, m outbox.Message) (r Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r = Result{Outcome: Unknown, Err: &PanicError{Value: p, Stack: debug.Stack()}}
+		}
+	}()
+	return e.fn(ctx, m)
+}
+
+// PanicError reports that a publisher panicked.
+type PanicError struct {
+	// Value is what was given to panic.
+	Value any
+	// Stack is where, as debug.Stack prints it.
+	Stack []byte
+}
+
+// Error says what was given to panic.
+func (e *PanicError) Error() string { return fmt.Sprintf("relay: publisher panicked: %v", e.Value) }

@@ -1,0 +1,68 @@
+package uowtest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/uow-go/uow"
+)
+
+// Harness is how the checks reach a store.
+type Harness struct {
+	// Open returns a fresh, empty database and sees to it, by t.Cleanup, that it is
+	// closed. Required.
+	Open func(t testing.TB, cfg uow.Config) *uow.DB
+
+	// Reopen returns the database that Open returned last, which has been closed
+	// meanwhile. Default: none, for stores that forget everything.
+	Reopen func(t testing.TB, cfg uow.Config) *uow.DB
+
+	// Native writes in the store's own language. Default: none, for stores that
+	// have none.
+	Native *Native
+
+	// InUse counts the connections, or whatever the store must get back after each
+	// transaction, that are in use in the database that Open returned last.
+	// Default: none.
+	InUse func() int
+
+	// Lacks declares what the store can not do.
+	Lacks Capabilities
+
+	// do runs a unit. The tests of the kit replace it, to show that checks of
+	// promises that package uow keeps by itself can fail.
+	do func(ctx context.Context, db *uow.DB, fn func(ctx context.Context, u *uow.Unit) error) error
+}
+
+// Native writes rows to a table of the user's, which Open has created, in the
+// native transaction of a unit.
+type Native struct {
+	// Insert writes one row with the name.
+	Insert func(ctx context.Context, u *uow.Unit, name string) error
+	// Count returns how many rows with the name the unit sees.
+	Count func(ctx context.Context, u *uow.Unit, name string) (int, error)
+}
+
+// Capabilities are what a store may lack. Everything else is expected of every
+// store.
+type Capabilities struct {
+	// Outbox: the store is no outbox.Log, and refuses messages.
+	Outbox bool
+	// UniqueIndexes: the store refuses collections with unique indexes.
+	UniqueIndexes bool
+	// ConcurrentFlush: a flush waits, or fails, while another transaction that has
+	// flushed is open.
+	ConcurrentFlush bool
+}
+
+// TestStore runs all checks against a store.
+func TestStore(t *testing.T, h Harness) {
+	for _, c := range Checks() {
+		t.Run(c.Name, func(t *testing.T) {
+			if reason := c.skip(h); reason != "" {
+				t.Skipf("%s is not checked: %s", c.Name, reason)
+			}
+			c.Run(t, h)
+		})
+	}
+}
