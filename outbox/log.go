@@ -36,7 +36,7 @@ type Log interface {
 
 	// Settle records, in one transaction, what became of a batch. It returns
 	// ErrLeaseLost, having changed nothing, unless the lease is the cursor's
-	// newest.
+	// newest. It can be repeated.
 	Settle(ctx context.Context, lease Lease, s Settlement) error
 
 	// Redrive makes parked messages due again, with their attempts forgotten,
@@ -47,14 +47,15 @@ type Log interface {
 	Discard(ctx context.Context, cursor string, positions []int64) (int, error)
 
 	// Trim deletes at most limit messages that were created before the time, and
-	// that every cursor has passed and none holds. It returns how many it
-	// deleted.
+	// that every cursor has passed and none holds: none at all as long as there is
+	// no cursor. It returns how many it deleted.
 	Trim(ctx context.Context, before time.Time, limit int) (int, error)
 
 	// Stats describes every cursor, and the log's end.
 	Stats(ctx context.Context) (Stats, error)
 
-	// Drop forgets a cursor and what it holds.
+	// Drop forgets a cursor and what it holds. Its leases stay stale when it is
+	// acquired anew.
 	Drop(ctx context.Context, cursor string) error
 
 	// Subscribe calls fn after every commit of this process that appended
@@ -80,6 +81,7 @@ type Settlement struct {
 	// its Hold is ignored, so that it stays discarded.
 	Hold []Hold
 	// Release are positions of held messages that were delivered. Those that are
+	// not held any more are left out. Those that are
 	// not held any more are ignored.
 	Release []int64
 }

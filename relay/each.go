@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uow-go/uow/outbox"
@@ -15,7 +16,7 @@ import (
 // The messages of a key are published strictly one after the other, and a key
 // stops at its first message that is not stored. Up to concurrency keys, and
 // messages without a key, are under way at once in each call of Publish; at least
-// one is.
+// one is. Nothing is begun any more after a message that was Unavailable.
 //
 // fn must return soon after its ctx ended. A panic in it counts as Unknown.
 //
@@ -33,20 +34,19 @@ type each struct {
 }
 
 func (e *each) Publish(ctx context.Context, batch []outbox.Message) []Result {
-	results := make([]Result, len(batch))
+	call := &eachCall{fn: e.fn, batch: batch, results: make([]Result, len(batch)), begin: ctx}
 	chains := make(chan []int)
-	begin := ctx
 	if deadline, ok := ctx.Deadline(); ok {
 		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
-		begin = half
+		call.begin = half
 	}
 	var workers sync.WaitGroup
 	all := chainsOf(batch)
 	for range min(e.concurrency, len(all)) {
 		workers.Go(func() {
 			for chain := range chains {
-				e.publishChain(ctx, begin, batch, chain, results)
+				call.publishChain(ctx, chain)
 			}
 		})
 	}
@@ -55,7 +55,7 @@ func (e *each) Publish(ctx context.Context, batch []outbox.Message) []Result {
 	}
 	close(chains)
 	workers.Wait()
-	return results
+	return call.results
 }
 
 // chainsOf returns the places of the messages of each key, in order, and each
@@ -75,27 +75,45 @@ func chainsOf(batch []outbox.Message) [][]int {
 	return chains
 }
 
+// eachCall is one call of Publish.
+type eachCall struct {
+	fn      func(ctx context.Context, m outbox.Message) Result
+	batch   []outbox.Message
+	results []Result
+	// begin ends when no message may be begun any more.
+	begin context.Context
+	// unavailable is the first result of this kind.
+	unavailable atomic.Pointer[Result]
+}
+
 // publishChain publishes the messages of one key until one is not stored, or
-// begin is over.
-func (e *each) publishChain(ctx, begin context.Context, batch []outbox.Message, chain []int, results []Result) {
-	going := true
+// nothing may be begun any more.
+func (c *eachCall) publishChain(ctx context.Context, chain []int) {
+	stopped := false
 	for _, i := range chain {
-		if !going || begin.Err() != nil {
-			results[i] = Result{Outcome: NotTried}
-			continue
+		unavailable := c.unavailable.Load()
+		switch {
+		case unavailable != nil:
+			c.results[i] = *unavailable
+		case stopped || c.begin.Err() != nil:
+			c.results[i] = Result{Outcome: NotTried}
+		default:
+			r := c.call(ctx, c.batch[i])
+			c.results[i], stopped = r, !r.Outcome.Delivered()
+			if r.Outcome == Unavailable {
+				c.unavailable.Store(&r)
+			}
 		}
-		results[i] = e.call(ctx, batch[i])
-		going = results[i].Outcome.Delivered()
 	}
 }
 
-func (e *each) call(ctx context.Context, m outbox.Message) (r Result) {
+func (c *eachCall) call(ctx context.Context, m outbox.Message) (r Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			r = Result{Outcome: Unknown, Err: &PanicError{Value: p, Stack: debug.Stack()}}
 		}
 	}()
-	return e.fn(ctx, m)
+	return c.fn(ctx, m)
 }
 
 // PanicError reports that a publisher panicked.

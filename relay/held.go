@@ -2,6 +2,7 @@ package relay
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/uow-go/uow/outbox"
@@ -89,12 +90,11 @@ func (h *heldSet) leavePhase(e *entry) {
 	case retrying:
 		heap.Remove(&h.byDue, e.index)
 	case continuing:
-		for i, other := range h.queue {
-			if other == e {
-				h.queue = append(h.queue[:i], h.queue[i+1:]...)
-				break
-			}
+		if h.queue[0] == e { // nearly always
+			h.queue[0], h.queue = nil, h.queue[1:]
+			return
 		}
+		h.queue = slices.DeleteFunc(h.queue, func(other *entry) bool { return other == e })
 	}
 }
 

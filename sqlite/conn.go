@@ -37,6 +37,7 @@ type conn struct {
 	stmts map[string]rawStmt
 	args  []sqldriver.NamedValue
 	row   []sqldriver.Value
+	vals  []sqldriver.Value
 
 	// open is true while rows are being read: no statement may be closed then.
 	open bool
@@ -196,4 +197,21 @@ func number(v sqldriver.Value) int64 {
 func blob(v sqldriver.Value) []byte {
 	b, _ := v.([]byte)
 	return b
+}
+
+func (c *conn) journalMode() (mode string, err error) {
+	err = c.query(context.Background(), func(row []sqldriver.Value) error {
+		mode = text(row[0])
+		return nil
+	}, "PRAGMA journal_mode = WAL")
+	return mode, err
+}
+
+// values returns empty memory for a statement's arguments, which the next call
+// uses again.
+func (c *conn) values(capacity int) []sqldriver.Value {
+	if cap(c.vals) < capacity {
+		c.vals = make([]sqldriver.Value, 0, 2*capacity)
+	}
+	return c.vals[:0]
 }

@@ -55,3 +55,5 @@ func wrap(what string, err error) error {
 	}
 	return fmt.Errorf("sqlite: %s: %w", what, err)
 }
+
+func isBusy(err error) bool { return code(err)&0xff == sqlite3.SQLITE_BUSY }

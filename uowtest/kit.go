@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -183,6 +185,19 @@ func apart(fn func()) (panicked any) {
 	return panicked
 }
 
+// eventually waits for what other goroutines need to be scheduled for. It gives
+// up after many turns, rather than after a time.
+func (k *kit) eventually(rule string, done func() bool) {
+	k.Helper()
+	for range 1_000_000 {
+		if done() {
+			return
+		}
+		runtime.Gosched()
+	}
+	k.broken("%s, and was not", rule)
+}
+
 // log returns the outbox.
 func (k *kit) log() outbox.Log {
 	k.Helper()
@@ -214,19 +229,7 @@ func (k *kit) wantMessages(when string, want ...string) {
 	for _, m := range k.messages() {
 		got = append(got, m.Type+" "+m.Key)
 	}
-	if !equalStrings(got, want) {
+	if !slices.Equal(got, want) {
 		k.broken("%s, the log should have %q; got %q", when, want, got)
 	}
-}
-
-func equalStrings(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -38,12 +38,12 @@ func newTelemetry() *telemetry {
 		t.registry.MustRegister(h)
 		return h
 	}
-	t.evaluations = counter("tocsin_evaluations_total", "Evaluations of rule groups that were committed.", "rule_group")
-	t.failures = counter("tocsin_evaluation_failures_total", "Evaluations of rule groups that failed as a whole and are tried again.", "rule_group")
+	t.evaluations = counter("tocsin_slots_committed_total", "Slots of rule groups that were evaluated and committed.", "rule_group")
+	t.failures = counter("tocsin_slot_failures_total", "Tries to evaluate and commit a slot that failed; the slot is tried again.", "rule_group")
 	t.skipped = counter("tocsin_slots_skipped_total", "Slots given up because the group was too far behind.", "rule_group")
 	t.transitions = counter("tocsin_transitions_total", "Transitions of alerts that were committed.", "kind")
 	t.attempts = counter("tocsin_delivery_attempts_total", "Attempts to deliver notifications.", "destination", "outcome")
-	t.duration = histogram("tocsin_evaluation_duration_seconds", "Time from the start of an evaluation to its commit.",
+	t.duration = histogram("tocsin_slot_duration_seconds", "Time from the start of the evaluation of a slot to its commit.",
 		prometheus.ExponentialBuckets(0.001, 4, 8), "rule_group")
 	t.slotToAck = histogram("tocsin_slot_to_acknowledgement_seconds", "Time from the slot of a transition to the good answer of a destination.",
 		prometheus.ExponentialBuckets(0.01, 4, 10), "destination")

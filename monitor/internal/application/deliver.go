@@ -32,6 +32,19 @@ type Answer struct {
 	Detail string
 }
 
+// String describes the answer in a line.
+func (a Answer) String() string {
+	switch {
+	case a.Status != 0 && a.Detail != "":
+		return fmt.Sprintf("%s: %d: %s", a.Outcome, a.Status, a.Detail)
+	case a.Status != 0:
+		return fmt.Sprintf("%s: %d", a.Outcome, a.Status)
+	case a.Detail != "":
+		return fmt.Sprintf("%s: %s", a.Outcome, a.Detail)
+	}
+	return string(a.Outcome)
+}
+
 // Delivery delivers notifications to one destination and keeps the ledger of the
 // attempts: each is committed before it starts and completed after it.
 type Delivery struct {
@@ -146,7 +159,7 @@ func (d *Delivery) finish(ctx context.Context, n domain.Notification, number int
 		}
 		attempt.FinishedAt, attempt.Outcome = now, answer.Outcome
 		attempt.Status, attempt.Detail = answer.Status, answer.Detail
-		delivery.LastAt, delivery.LastAnswer = now, describe(answer)
+		delivery.LastAt, delivery.LastAnswer = now, answer.String()
 		switch answer.Outcome {
 		case domain.OutcomeDelivered:
 			delivery.State, delivery.DeliveredAt = domain.Delivered, now
@@ -157,18 +170,6 @@ func (d *Delivery) finish(ctx context.Context, n domain.Notification, number int
 	})
 	d.changed()
 	return err
-}
-
-func describe(a Answer) string {
-	switch {
-	case a.Status != 0 && a.Detail != "":
-		return fmt.Sprintf("%s: %d: %s", a.Outcome, a.Status, a.Detail)
-	case a.Status != 0:
-		return fmt.Sprintf("%s: %d", a.Outcome, a.Status)
-	case a.Detail != "":
-		return fmt.Sprintf("%s: %s", a.Outcome, a.Detail)
-	}
-	return string(a.Outcome)
 }
 
 func (d *Delivery) changed() {

@@ -196,7 +196,7 @@ func (l *Leases) post(ctx context.Context, alerts []domain.Alert) error {
 		}
 		return l.post(ctx, alerts[half:])
 	}
-	return fmt.Errorf("application: %s", describe(answer))
+	return fmt.Errorf("application: %s", answer)
 }
 
 func (l *Leases) lease(a domain.Alert, now time.Time) LeasedAlert {

@@ -156,7 +156,7 @@ func lastOfDelivery(d *domain.Delivery) LastDelivery {
 func lastOfAttempt(a *domain.Attempt) LastDelivery {
 	l := LastDelivery{
 		Destination: a.Destination, State: domain.Undelivered, At: a.StartedAt,
-		Attempts: 1, Answer: describe(Answer{Outcome: a.Outcome, Status: a.Status, Detail: a.Detail}),
+		Attempts: 1, Answer: Answer{Outcome: a.Outcome, Status: a.Status, Detail: a.Detail}.String(),
 	}
 	if a.Outcome == domain.OutcomeDelivered {
 		l.State = domain.Delivered

@@ -56,23 +56,19 @@ func (e *Evaluator) deleteGroup(ctx context.Context, group string, slot time.Tim
 		if err != nil {
 			return err
 		}
-		kept := false
 		for _, a := range alerts {
-			if a.State == domain.Inactive {
-				if slot.Sub(a.ResolvedAt) < domain.ResolvedRetention {
-					kept = true
-				} else if err := e.State.Alerts.In(u).Remove(a); err != nil {
+			switch {
+			case a.State != domain.Inactive:
+				ended, t := domain.Delete(*a, slot, "the rule group is not in the rule files any more")
+				*a = ended
+				transitions = append(transitions, t)
+			case slot.Sub(a.ResolvedAt) > domain.ResolvedRetention:
+				// The evaluations stay: they remember which numbers were given out,
+				// should the group come back.
+				*evaluations = evaluations.Forget(*a)
+				if err := e.State.Alerts.In(u).Remove(a); err != nil {
 					return err
 				}
-				continue
-			}
-			ended, t := domain.Delete(*a, slot, "the rule group is not in the rule files any more")
-			*a, kept = ended, true
-			transitions = append(transitions, t)
-		}
-		if !kept {
-			if err := e.State.Evaluations.In(u).Remove(evaluations); err != nil {
-				return err
 			}
 		}
 		return recordTransitions(e, u, transitions, false)

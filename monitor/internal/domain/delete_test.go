@@ -76,3 +76,14 @@ func TestForgetKeepsTheGreatestNumbers(t *testing.T) {
 	v := domain.Evaluations{}.Forget(domain.Alert{Episode: 2, Changes: 9}).Forget(domain.Alert{Episode: 3, Changes: 5})
 	check(t, "forgotten", v.Forgotten, domain.Counters{Episode: 3, Changes: 9})
 }
+
+func TestDeletedRulesEndInTheOrderOfTheirIDs(t *testing.T) {
+	for range 10 { // the harness hands the alerts over in random order
+		w := newWorld(t, domain.Rule{})
+		w.group.Rules = append(w.group.Rules, domain.Rule{UID: "r2", Name: "Other"})
+		w.eval(0, values("a"), values("a"))
+		w.group.Rules = nil
+		check(t, "transitions", w.eval(1), "rule_deleted rule_deleted")
+		check(t, "rules", w.out.Transitions[0].Rule+w.out.Transitions[1].Rule, "r1r2")
+	}
+}

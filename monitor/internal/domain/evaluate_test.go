@@ -162,11 +162,30 @@ func TestLongerForFallsBackToPending(t *testing.T) {
 	w.each(0, 4, values("a"))
 	w.group.Rules[0].For = 10 * second
 	check(t, "transitions", w.eval(5, values("a")), "fell_back")
+	checkTime(t, "fired at, in the transition", w.out.Transitions[0].FiredAt, at(2))
 	a := w.alert()
 	check(t, "state", a.State, domain.Pending)
 	checkTime(t, "active at", a.ActiveAt, at(0))
 	checkTime(t, "fired at", a.FiredAt, time.Time{})
 	check(t, "transitions", w.each(6, 12, values("a")), "10:firing")
+}
+
+// TestKeptFiringFallsBackToPending is Prometheus' way: what is kept firing is not
+// true, so the pending alert ends at the next slot.
+func TestKeptFiringFallsBackToPending(t *testing.T) {
+	w := newWorld(t, domain.Rule{For: second, KeepFiringFor: 60 * second})
+	w.each(0, 1, values("a"))
+	w.eval(2, values())
+	w.group.Rules[0].For = 10 * second
+	check(t, "transitions", w.eval(3, values()), "fell_back")
+	checkTime(t, "keep firing since", w.alert().KeepFiringSince, time.Time{})
+	check(t, "transitions", w.eval(4, values()), "inactive")
+}
+
+func TestKeepFiringForIsNotForPendingAlerts(t *testing.T) {
+	w := newWorld(t, domain.Rule{For: 9 * second, KeepFiringFor: 60 * second})
+	w.eval(0, values("a"))
+	check(t, "transitions", w.eval(1, values()), "inactive")
 }
 
 func TestUnchangedAlertsCostNothing(t *testing.T) {

@@ -7,7 +7,8 @@ func (in Input) gap() time.Duration {
 	if in.Evaluations.Slot.IsZero() || in.Group.Interval <= 0 {
 		return 0
 	}
-	return max(0, in.Slot.Sub(in.Evaluations.Slot)-in.Group.Interval)
+	due := max(in.Group.Interval, in.Evaluations.Interval)
+	return max(0, in.Slot.Sub(in.Evaluations.Slot)-due)
 }
 
 // gapOf is the gap as it concerns one alert: the time of a hold is settled as a

@@ -88,3 +88,14 @@ func TestGapThatEndsInAHoldIsCountedOnce(t *testing.T) {
 	checkTime(t, "active at", w.alert().ActiveAt, at(34))
 	check(t, "missed", w.evaluations.Missed, 14+7+8)
 }
+
+func TestAnotherIntervalIsNoGap(t *testing.T) {
+	w := newWorld(t, domain.Rule{For: 100 * second})
+	for _, c := range []struct{ interval, slot float64 }{{60, 60}, {10, 120}, {10, 130}, {60, 180}} {
+		w.group.Interval = at(c.interval).Sub(start)
+		w.eval(c.slot, values("a"))
+		check(t, "missed", w.evaluations.Missed, 0)
+	}
+	checkTime(t, "active at", w.alert().ActiveAt, at(60))
+	check(t, "state", w.alert().State, domain.Firing)
+}

@@ -39,6 +39,9 @@ type Evaluations struct {
 	// Slot is the last slot that was committed. A slot at or before it must not
 	// be evaluated again.
 	Slot time.Time `json:"slot"`
+	// Interval is the group's at that slot: after a reload with a shorter one, the
+	// wait for the next slot is no gap.
+	Interval time.Duration `json:"interval,omitempty"`
 	// Missed counts the slots that were never evaluated.
 	Missed int64 `json:"missed,omitempty"`
 	// Rules is the health of each alerting rule, by UID.

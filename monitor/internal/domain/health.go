@@ -3,7 +3,7 @@ package domain
 // next is the group's Evaluations after the slot, with no rule's health yet.
 func (in Input) next() Evaluations {
 	next := in.Evaluations
-	next.ID, next.Slot = in.Group.ID, in.Slot
+	next.ID, next.Slot, next.Interval = in.Group.ID, in.Slot, in.Group.Interval
 	if gap := in.gap(); gap > 0 {
 		next.Missed += int64(gap / in.Group.Interval)
 	}

@@ -72,9 +72,18 @@ func (e *evaluation) settle(a *Alert, rule Rule) {
 		a.State, a.FiredAt = Firing, e.in.Slot
 		e.change(a, BecameFiring, Pending, "")
 	case a.State == Firing && !ripe:
-		a.State, a.FiredAt, a.KeepFiringSince = Pending, time.Time{}, time.Time{}
-		e.change(a, FellBack, Firing, "for is now "+rule.For.String())
+		e.fallBack(a, rule)
 	}
+}
+
+// fallBack makes a firing alert pending. The transition keeps FiredAt: those who
+// were told that the alert fired must be told that it no longer does.
+func (e *evaluation) fallBack(a *Alert, rule Rule) {
+	fired := a.FiredAt
+	a.State, a.FiredAt, a.KeepFiringSince = Pending, time.Time{}, time.Time{}
+	t := transition(a, FellBack, Firing, e.in.Slot, "for is now "+rule.For.String())
+	t.FiredAt = fired
+	e.record(t)
 }
 
 // rest is the step of an inactive alert: it waits for its retention to end, or

@@ -99,6 +99,9 @@ func decode(data []byte) scenario {
 func (s scenario) step(d *decoder, slot *time.Time) step {
 	op := d.next()
 	st := step{newFor: -1}
+	if kind := op % 16; kind == 8 || kind == 9 || kind >= 14 {
+		*slot = slot.Add(time.Duration(max(0, op/16-11)) * interval) // an outage that ends in a hold
+	}
 	switch op % 16 {
 	case 8:
 		st.failed = true

@@ -22,7 +22,10 @@ type Config struct {
 	// RuleFiles are the patterns, relative to the configuration file until Load
 	// has made them absolute or relative to the working directory.
 	RuleFiles []string `yaml:"rule_files,omitempty"`
-	// ScrapeConfigs have their defaults filled in from Global.
+	// ScrapeConfigFiles are the patterns of the files with more scrape configs.
+	ScrapeConfigFiles []string `yaml:"scrape_config_files,omitempty"`
+	// ScrapeConfigs have their defaults filled in from Global. After Load
+	// those of ScrapeConfigFiles are among them.
 	ScrapeConfigs []*promconfig.ScrapeConfig `yaml:"scrape_configs,omitempty"`
 	// AlertRelabelConfigs apply to the alerts for every Alertmanager.
 	AlertRelabelConfigs []*relabel.Config `yaml:"alert_relabel_configs,omitempty"`
@@ -53,17 +56,19 @@ func (c *Config) String() string {
 	return redact(string(text))
 }
 
-// Load reads a configuration file and the rule files that it names. All mistakes
-// that can be found are in the error, each an *Error.
+// Load reads a configuration file and the files that it names: rules, targets
+// and secrets. All mistakes that can be found are in the error, each an *Error.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	r := &reader{checker: newChecker(path), cfg: newConfig(path)}
+	r := newReader(path)
 	r.read(data)
 	r.setDirectory(filepath.Dir(path))
+	r.readScrapeFiles()
 	r.readRuleFiles()
+	r.checkTargetFiles()
 	r.checkSecretFiles()
 	return r.result()
 }
@@ -71,7 +76,7 @@ func Load(path string) (*Config, error) {
 // Parse reads a configuration without touching any other file: the rule files
 // are not read, and paths stay as they are written. name is for the messages.
 func Parse(name string, data []byte) (*Config, error) {
-	r := &reader{checker: newChecker(name), cfg: newConfig(name)}
+	r := newReader(name)
 	r.read(data)
 	return r.result()
 }
@@ -84,8 +89,13 @@ func newConfig(name string) *Config {
 type reader struct {
 	*checker
 	cfg   *Config
-	jobs  map[string]string
-	rules []*yaml.Node // the items of rule_files
+	jobs    map[string]string // where the job names are
+	rules   []*yaml.Node      // the items of rule_files
+	scrapes []*yaml.Node      // the items of scrape_config_files
+}
+
+func newReader(name string) *reader {
+	return &reader{checker: newChecker(name), cfg: newConfig(name), jobs: map[string]string{}}
 }
 
 func (r *reader) result() (*Config, error) {
@@ -109,8 +119,8 @@ func (r *reader) read(data []byte) {
 		return
 	}
 	sections := map[string]func(*yaml.Node){
-		"rule_files": r.readPatterns, "scrape_configs": r.readScrapeConfigs,
-		"alerting": r.readAlerting, "tocsin": r.readTocsin,
+		"rule_files": r.readRulePatterns, "scrape_configs": r.readScrapeConfigs,
+		"scrape_config_files": r.readScrapePatterns, "alerting": r.readAlerting, "tocsin": r.readTocsin,
 	}
 	if global := lookup(root, "global"); global != nil {
 		r.readGlobal(global)
@@ -125,7 +135,7 @@ func (r *reader) read(data []byte) {
 		case slices.Contains(unservedSections(), e.key.Value):
 			r.ignore(e.key.Value)
 		default:
-			r.add(e.key, "", "found the unknown section %q, expected one of alerting, global, rule_files, scrape_configs, tocsin",
+			r.add(e.key, "", "found the unknown section %q, expected one of alerting, global, rule_files, scrape_config_files, scrape_configs, tocsin",
 				shorten(e.key.Value))
 		}
 	}
@@ -141,8 +151,10 @@ func (r *reader) setDirectory(dir string) {
 	for _, am := range r.cfg.Alertmanagers {
 		am.SetDirectory(dir)
 	}
-	for i, pattern := range r.cfg.RuleFiles {
-		r.cfg.RuleFiles[i] = commonconfig.JoinDir(dir, pattern)
+	for _, patterns := range [][]string{r.cfg.RuleFiles, r.cfg.ScrapeConfigFiles} {
+		for i, pattern := range patterns {
+			patterns[i] = commonconfig.JoinDir(dir, pattern)
+		}
 	}
 	for i := range r.cfg.Destinations {
 		r.cfg.Destinations[i].SecretFile = commonconfig.JoinDir(dir, r.cfg.Destinations[i].SecretFile)

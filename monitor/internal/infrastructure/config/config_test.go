@@ -273,6 +273,55 @@ func TestMissingRuleFile(t *testing.T) {
 	}
 }
 
+func TestWrongTargetFiles(t *testing.T) {
+	dir := t.TempDir()
+	cfg := write(t, dir, "p.yml", "scrape_configs:\n- job_name: a\n  file_sd_configs: [{files: [t/*.json, t/*.yml]}]")
+	for _, test := range []struct{ name, in, want string }{
+		{"a.json", `[{"targets": ["a:1"], "labels": {}}]`, ""},
+		{"a.json", `[{"target": ["a:1"]}]`, "a.json: expected a list of targets and labels"},
+		{"a.yml", "- targets: [a]\n  labels: {b: c}", ""},
+		{"a.yml", "- target: [a]", `a.yml:1:3: [0]: found the unknown field "target", expected "targets"`},
+		{"a.yml", "- targets: [", "a.yml:1: not valid YAML"},
+		{"a.yml", "", ""},
+	} {
+		file := write(t, dir, "t/"+test.name, test.in)
+		_, err := Load(cfg)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s %q: %v", test.name, test.in, err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := Load(cfg); err != nil || len(got.Warnings) != 2 {
+		t.Errorf("no files: %v", err)
+	}
+}
+
+func TestScrapeConfigFiles(t *testing.T) {
+	dir := t.TempDir()
+	main := write(t, dir, "p.yml", "scrape_configs: [{job_name: a}]\nscrape_config_files: [more/*.yml]")
+	more := write(t, dir, "more/b.yml", "scrape_configs:\n- job_name: b\n  file_sd_configs: [{files: [t*.json]}]")
+	cfg, err := Load(main)
+	if err != nil || len(cfg.ScrapeConfigs) != 2 {
+		t.Fatalf("%v %v", cfg, err)
+	}
+	if sd := cfg.ScrapeConfigs[1].ServiceDiscoveryConfigs[0].(*file.SDConfig); sd.Files[0] != filepath.Join(dir, "more/t*.json") {
+		t.Errorf("a path in the second file: %v", sd.Files)
+	}
+	for in, want := range map[string]string{
+		"scrape_configs:\n- job_name: a":              "more/b.yml:2:13: scrape_configs[0].job_name: found \"a\"",
+		"scrape_configs:\n- job_name: b\n  jobs: [1]": "more/b.yml:3:3: scrape_configs[0]: found the unknown field",
+		"global: {}": "more/b.yml:1:1: found the unknown section",
+		"global: [":  "more/b.yml:1: not valid YAML",
+	} {
+		write(t, dir, "more/b.yml", in)
+		if _, err := Load(main); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q in %s: %v", in, more, err)
+		}
+	}
+}
+
 func TestEmptyIsTheDefault(t *testing.T) {
 	for _, in := range []string{"", "# nothing\n", "global:\n", "global: {}\ntocsin:\nscrape_configs:\n"} {
 		cfg, err := Parse("p.yml", []byte(in))

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -219,34 +218,14 @@ func ruleNode(root *yaml.Node, group string, nth int) *yaml.Node {
 
 // readRuleFiles reads every rule file once, in the order of the patterns.
 func (r *reader) readRuleFiles() {
-	seen := map[string]bool{}
-	for i, pattern := range r.cfg.RuleFiles {
-		files, err := filepath.Glob(pattern)
+	for _, file := range r.files("rule_files", r.cfg.RuleFiles, r.rules) {
+		data, err := os.ReadFile(file)
 		if err != nil {
-			r.add(r.rules[i], index("rule_files", i), "found %q, expected a path or a pattern: %v", pattern, err)
+			r.errs = append(r.errs, at(file, nil, "", "expected a file that can be read: %v", err))
 			continue
 		}
-		if len(files) == 0 && strings.ContainsAny(pattern, "*?[") {
-			r.cfg.Warnings = append(r.cfg.Warnings, index("rule_files", i)+": no file matches "+pattern)
-		} else if len(files) == 0 {
-			r.add(r.rules[i], index("rule_files", i), "found %q, expected a file that exists", pattern)
-		}
-		for _, file := range files {
-			if !seen[file] {
-				seen[file] = true
-				r.readRuleFile(file)
-			}
-		}
+		c := newChecker(file)
+		r.cfg.Groups = append(r.cfg.Groups, c.readRules(data, r.cfg.Global)...)
+		r.errs = append(r.errs, c.errs...)
 	}
-}
-
-func (r *reader) readRuleFile(file string) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		r.errs = append(r.errs, at(file, nil, "", "expected a file that can be read: %v", err))
-		return
-	}
-	c := newChecker(file)
-	r.cfg.Groups = append(r.cfg.Groups, c.readRules(data, r.cfg.Global)...)
-	r.errs = append(r.errs, c.errs...)
 }

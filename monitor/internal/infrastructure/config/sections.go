@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 // unservedSections are the sections of prometheus.yml that tocsin leaves alone.
 func unservedSections() []string {
 	return []string{
-		"otlp", "remote_read", "remote_write", "runtime", "scrape_config_files", "storage", "tracing",
+		"otlp", "remote_read", "remote_write", "runtime", "storage", "tracing",
 	}
 }
 
@@ -75,18 +76,26 @@ func (r *reader) expandEnvironment(external labels.Labels) labels.Labels {
 	return b.Labels()
 }
 
-func (r *reader) readPatterns(n *yaml.Node) {
+func (r *reader) readRulePatterns(n *yaml.Node) {
+	r.cfg.RuleFiles, r.rules = r.readPatterns(n, "rule_files")
+}
+
+func (r *reader) readScrapePatterns(n *yaml.Node) {
+	r.cfg.ScrapeConfigFiles, r.scrapes = r.readPatterns(n, "scrape_config_files")
+}
+
+func (r *reader) readPatterns(n *yaml.Node, path string) ([]string, []*yaml.Node) {
 	var patterns []string
-	if !r.checker.read(n, &patterns, "rule_files") {
-		return
+	if !r.checker.read(n, &patterns, path) {
+		return nil, nil
 	}
 	valid := regexp.MustCompile(`^[^*]*(\*[^/]*)?$`)
 	for i, pattern := range patterns {
 		if !valid.MatchString(pattern) {
-			r.add(items(n)[i], index("rule_files", i), "found %q, expected a path with * in its last part only", shorten(pattern))
+			r.add(items(n)[i], index(path, i), "found %q, expected a path with * in its last part only", shorten(pattern))
 		}
 	}
-	r.cfg.RuleFiles, r.rules = patterns, items(n)
+	return patterns, items(n)
 }
 
 func (r *reader) readScrapeConfigs(n *yaml.Node) {
@@ -94,7 +103,6 @@ func (r *reader) readScrapeConfigs(n *yaml.Node) {
 		r.add(n, "scrape_configs", "found %s, expected a list", found(n, "scrape_configs"))
 		return
 	}
-	r.jobs = map[string]string{}
 	for i, item := range items(n) {
 		r.readScrapeConfig(item, index("scrape_configs", i))
 	}
@@ -123,6 +131,10 @@ func (r *reader) readScrapeConfig(n *yaml.Node, path string) {
 	if !r.checker.read(n, sc, path) {
 		return
 	}
+	if !r.checkRelabeling(n, path, "relabel_configs", sc.RelabelConfigs) ||
+		!r.checkRelabeling(n, path, "metric_relabel_configs", sc.MetricRelabelConfigs) {
+		return
+	}
 	if err := sc.Validate(r.cfg.Global); err != nil {
 		r.add(n, path, "%s", strings.TrimSuffix(err.Error(), ` for scrape config with job name "`+job+`"`))
 		return
@@ -131,8 +143,22 @@ func (r *reader) readScrapeConfig(n *yaml.Node, path string) {
 		r.add(name, child(path, "job_name"), "found %q, expected a name that no other scrape config has; %s has it too", shorten(job), first)
 		return
 	}
-	r.jobs[job] = path
+	if r.jobs[job] = path; r.file != r.cfg.File {
+		r.jobs[job] += " of " + r.file
+		sc.SetDirectory(filepath.Dir(r.file))
+	}
 	r.cfg.ScrapeConfigs = append(r.cfg.ScrapeConfigs, sc)
+}
+
+// checkRelabeling finds what the steps of a list lack, at the step.
+func (r *reader) checkRelabeling(n *yaml.Node, path, key string, steps []*relabel.Config) bool {
+	before := len(r.errs)
+	for i, step := range steps {
+		if err := step.Validate(r.cfg.Global.MetricNameValidationScheme); err != nil {
+			r.add(items(lookup(n, key))[i], index(child(path, key), i), "%v", err)
+		}
+	}
+	return len(r.errs) == before
 }
 
 // checkTargets finds URLs where addresses are expected, which Prometheus
@@ -188,11 +214,7 @@ func (r *reader) readAlerting(n *yaml.Node) {
 		return
 	}
 	r.cfg.AlertRelabelConfigs = alerting.AlertRelabelConfigs
-	for i, rc := range alerting.AlertRelabelConfigs {
-		if err := rc.Validate(r.cfg.Global.MetricNameValidationScheme); err != nil {
-			r.add(items(lookup(n, "alert_relabel_configs"))[i], index("alerting.alert_relabel_configs", i), "%v", err)
-		}
-	}
+	r.checkRelabeling(n, "alerting", "alert_relabel_configs", alerting.AlertRelabelConfigs)
 	for i, item := range items(lookup(n, "alertmanagers")) {
 		r.readAlertmanager(item, index("alerting.alertmanagers", i))
 	}
@@ -222,8 +244,8 @@ func (r *reader) readAlertmanager(n *yaml.Node, path string) {
 		r.add(lookup(n, "scheme"), child(path, "scheme"), "found %q, expected http or https", shorten(am.Scheme))
 		return
 	}
-	if err := am.Validate(r.cfg.Global.MetricNameValidationScheme); err != nil {
-		r.add(n, path, "%v", err)
+	if !r.checkRelabeling(n, path, "relabel_configs", am.RelabelConfigs) ||
+		!r.checkRelabeling(n, path, "alert_relabel_configs", am.AlertRelabelConfigs) {
 		return
 	}
 	r.cfg.Alertmanagers = append(r.cfg.Alertmanagers, am)

@@ -1,0 +1,3 @@
+// Package badinput gives tocsin what it should not be given: wrong command lines
+// and files, hostile targets, hostile requests.
+package badinput

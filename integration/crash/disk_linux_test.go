@@ -1,0 +1,102 @@
+package crash_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/uow-go/uow/integration/internal/tocsintest"
+)
+
+// disk is a small file system in memory.
+type disk struct{ dir string }
+
+// newDisk mounts one of so many megabytes, or skips: containers and users who
+// are not root may not mount, whatever is installed.
+func newDisk(t *testing.T, megabytes int) disk {
+	t.Helper()
+	dir := t.TempDir()
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes))
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		t.Skipf("a file system cannot be mounted here: run the test as root, outside of a container without CAP_SYS_ADMIN (%v)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the processes' own cleanups
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk{dir}
+}
+
+// fill writes until nothing more fits.
+func (d disk) fill(t *testing.T) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(d.dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, size := range []int{1 << 20, 1 << 12, 1} {
+		block := make([]byte, size)
+		for {
+			if _, err = f.Write(block); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (d disk) free(t *testing.T) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(d.dir, "filler")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDiskFull fills the disk of the database and the samples while alerts come
+// and go, twice. tocsin lives on, tells nothing that it could not commit, and
+// goes on where it was when there is room again.
+func TestDiskFull(t *testing.T) {
+	d := newDisk(t, 96)
+	w := newWorld(t, &tocsintest.Home{Dir: d.dir}, newChance(t))
+	p := w.home.Start(t)
+	stop := w.flap(t)
+	for range 2 {
+		w.home.WaitSlots(t, 15)
+		d.fill(t)
+		t.Logf("full after %d transitions", len(w.home.History(t).Transitions))
+		failures := strings.Count(p.Logs(), "full")
+		tocsintest.Eventually(t, "tocsin notices", func() error {
+			if n := strings.Count(p.Logs(), "full") - failures; n < 3 {
+				return fmt.Errorf("%d messages of a full disk", n)
+			}
+			return nil
+		})
+		for _, e := range w.exporters { // scraping goes on
+			e.WaitScraped(t)
+		}
+		if status, body := p.Get(t, "/api/v1/alerts"); status != 200 {
+			t.Errorf("with a full disk, /api/v1/alerts answers %d: %s", status, body)
+		}
+		d.free(t)
+		w.home.WaitSlots(t, 10)
+	}
+	stop()
+	w.heal()
+	w.settle(t)
+	if !p.Running() {
+		t.Fatal("tocsin ended by itself")
+	}
+	p.Stop(t)
+	w.check(t)
+}

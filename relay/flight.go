@@ -1,0 +1,286 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// flight is one call of the publisher.
+type flight struct {
+	messages []outbox.Message
+	results  []Result
+
+	// scanned are the messages of a new batch, skipped those of them that the
+	// publisher does not get because their key is held, and next is the cursor's
+	// position afterwards.
+	scanned []outbox.Message
+	skipped []bool
+	next    int64
+
+	// held says how messages were held that are tried again; nil in a new batch.
+	held []outbox.Held
+}
+
+func (f *flight) fresh() bool { return f.held == nil }
+
+// launch lets the publisher have a flight. A relay that can't be sure any more
+// that it still has the lease, because it was paused, asks first.
+func (s *session) launch(f *flight) error {
+	if s.cfg.Now().Sub(s.confirmedAt) > 2*s.cfg.PollInterval {
+		if err := s.confirm(); err != nil {
+			return err
+		}
+	}
+	if f.fresh() {
+		s.fresh = f
+	} else {
+		s.retries++
+		s.held.flying += len(f.messages)
+	}
+	go func() {
+		f.results = s.publish(f.messages)
+		s.landed <- f
+	}()
+	return nil
+}
+
+// landing notes that the publisher is done with a flight.
+func (s *session) landing(f *flight) {
+	if f.fresh() {
+		s.fresh = nil
+		return
+	}
+	s.retries--
+	s.held.flying -= len(f.messages)
+}
+
+// land records what became of a flight.
+func (s *session) land(f *flight) error {
+	s.landing(f)
+	var v verdict
+	if f.fresh() {
+		v = s.judgeFresh(f)
+	} else {
+		v = s.judgeRetried(f)
+	}
+	return s.record(v)
+}
+
+// record settles a verdict and tells of it. The memory of what is held is ahead of
+// the log until then; it is not looked at when the log refuses.
+func (s *session) record(v verdict) error {
+	if !v.empty() {
+		if err := s.settle(v.settlement); err != nil {
+			return err
+		}
+	}
+	s.tell(v)
+	return nil
+}
+
+// publish calls the publisher, and puts right what it should not do.
+func (s *session) publish(batch []outbox.Message) (results []Result) {
+	ctx, cancel := context.WithTimeout(s.work, s.cfg.PublishTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			results = padded(nil, len(batch), &PanicError{Value: p, Stack: debug.Stack()})
+		}
+	}()
+	results = s.cfg.Publisher.Publish(ctx, batch)
+	if len(results) != len(batch) {
+		err := fmt.Errorf("relay: the publisher gave %d results for %d messages", len(results), len(batch))
+		results = padded(nil, len(batch), err)
+	}
+	return results
+}
+
+// padded returns n results, those missing as unknown because of err.
+func padded(results []Result, n int, err error) []Result {
+	for len(results) < n {
+		results = append(results, Result{Outcome: Unknown, Err: err})
+	}
+	return results
+}
+
+// startFresh reads the log and publishes what is new, unless a new batch is being
+// published.
+func (s *session) startFresh(ctx context.Context) error {
+	if s.fresh != nil || !s.scanDue {
+		return nil
+	}
+	f := &flight{}
+	err := s.persist(ctx, "scan", func() (err error) {
+		f.scanned, f.next, err = s.cfg.Log.Scan(ctx, s.position, s.cfg.BatchSize, s.cfg.Topics)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// A log with topics may stop before its end and have less than a full batch.
+	s.scanDue = len(f.scanned) >= s.cfg.BatchSize || len(s.cfg.Topics) > 0 && f.next > s.position
+	if len(f.scanned) == 0 {
+		s.unsaved = s.unsaved || f.next > s.position
+		s.position = f.next
+		return nil
+	}
+	f.skipped = make([]bool, len(f.scanned))
+	f.messages = make([]outbox.Message, 0, len(f.scanned))
+	for i := range f.scanned {
+		f.skipped[i] = s.held.get(slotOfMessage(&f.scanned[i])) != nil
+		if !f.skipped[i] {
+			f.messages = append(f.messages, f.scanned[i])
+		}
+	}
+	if len(f.messages) == 0 {
+		return s.land(f)
+	}
+	return s.launch(f)
+}
+
+// startRetries publishes held messages that are due.
+func (s *session) startRetries(ctx context.Context) error {
+	for s.retries < s.cfg.Retries {
+		now := s.cfg.Now()
+		if due, ok := s.held.nextDue(now); !ok || due.After(now) {
+			return nil
+		}
+		f := &flight{held: []outbox.Held{}}
+		if err := s.collectDue(ctx, f, now); err != nil {
+			return err
+		}
+		if err := s.collectQueue(ctx, f, now); err != nil {
+			return err
+		}
+		if len(f.messages) == 0 {
+			continue // what was due is not held any more
+		}
+		if err := s.launch(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collectDue adds the first messages of keys whose time has come. Those behind
+// them stay until these are delivered: a key that goes on failing costs one
+// message each time.
+func (s *session) collectDue(ctx context.Context, f *flight, now time.Time) error {
+	if s.held.due(now) == nil {
+		return nil
+	}
+	// Those being published are due in the log, too.
+	limit := s.cfg.BatchSize + s.held.flying
+	rows, err := s.fetchHeld(ctx, outbox.HeldFilter{State: outbox.Retrying, DueAt: now, Limit: limit})
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if len(f.messages) == s.cfg.BatchSize {
+			return nil
+		}
+		at := slotOf(row.Key, row.Position)
+		e := s.held.get(at)
+		if e != nil && e.phase == flying {
+			continue
+		}
+		more := row.Key != "" && (e == nil || e.more)
+		s.held.set(at, flying, time.Time{}).more = more
+		f.add(row)
+	}
+	if len(rows) == limit {
+		return nil
+	}
+	// What is left was changed by an operator.
+	for e := s.held.due(now); e != nil; e = s.held.due(now) {
+		if e.slot.key == "" {
+			s.held.remove(e)
+		} else {
+			s.held.set(e.slot, continuing, time.Time{})
+		}
+	}
+	return nil
+}
+
+// collectQueue adds the messages of keys whose first message was delivered or
+// discarded, as many as there are.
+func (s *session) collectQueue(ctx context.Context, f *flight, now time.Time) error {
+	for len(s.held.queue) > 0 && len(f.messages) < s.cfg.BatchSize {
+		e := s.held.queue[0]
+		limit := s.cfg.BatchSize - len(f.messages)
+		rows, err := s.fetchHeld(ctx, outbox.HeldFilter{Key: &e.slot.key, Limit: limit})
+		switch {
+		case err != nil:
+			return err
+		case len(rows) == 0:
+			s.held.remove(e)
+		case rows[0].State == outbox.Parked:
+			s.held.set(e.slot, parked, time.Time{}).more = true
+		case rows[0].State == outbox.Retrying && rows[0].NextAt.After(now):
+			s.held.set(e.slot, retrying, rows[0].NextAt).more = true
+		default:
+			s.held.set(e.slot, flying, time.Time{}).more = len(rows) == limit
+			for _, row := range rows {
+				f.add(row)
+			}
+		}
+	}
+	return nil
+}
+
+func (f *flight) add(row outbox.Held) {
+	f.held = append(f.held, row)
+	f.messages = append(f.messages, row.Message)
+}
+
+func (s *session) fetchHeld(ctx context.Context, filter outbox.HeldFilter) (rows []outbox.Held, err error) {
+	err = s.persist(ctx, "read held messages", func() (err error) {
+		rows, err = s.cfg.Log.Held(ctx, s.cfg.Cursor, filter)
+		return err
+	})
+	return rows, err
+}
+
+// lookAtHeld makes the memory of what is held like the log, whoever changed it.
+func (s *session) lookAtHeld(ctx context.Context) error {
+	began := s.cfg.Now()
+	rows, err := s.fetchHeld(ctx, outbox.HeldFilter{Heads: true})
+	if err != nil {
+		return err
+	}
+	seen := make(map[slot]bool, len(s.held.entries))
+	for _, row := range rows {
+		at := slotOf(row.Key, row.Position)
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		if e := s.held.get(at); e != nil && e.phase == flying {
+			continue
+		}
+		s.held.set(at, phaseOf(row.State), row.NextAt).more = row.Key != ""
+	}
+	for at, e := range s.held.entries {
+		if !seen[at] && e.phase != flying {
+			s.held.remove(e)
+		}
+	}
+	// Where very much is held, looking must not become all that the relay does.
+	now := s.cfg.Now()
+	s.lookAfter = now.Add(20 * now.Sub(began))
+	return nil
+}
+
+func phaseOf(state outbox.HoldState) phase {
+	switch state {
+	case outbox.Retrying:
+		return retrying
+	case outbox.Parked:
+		return parked
+	}
+	return continuing
+}

@@ -1,0 +1,464 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+	"github.com/uow-go/uow/relay"
+)
+
+func TestP21_RetriesKeepTheOrderOfTheirKey(t *testing.T) {
+	for _, outcome := range []relay.Outcome{relay.Retry, relay.Unknown} {
+		t.Run(outcome.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.run(relay.Config{BatchSize: 3})
+				f.to.set(fail("a", outcome))
+				for range 10 {
+					f.commit("a", "b")
+				}
+				synctest.Wait()
+				wantOrder(t, "a while it fails", f.to.numbers("a"), 0)
+				wantOrder(t, "b while a fails", f.to.numbers("b"), 10)
+				wantIDs(t, "retrying", f.heldIDs(outbox.Retrying), "a-1")
+				if n := len(f.heldIDs(outbox.Waiting)); n != 9 {
+					t.Errorf("%d messages wait behind the one that is retried, want 9", n)
+				}
+				f.to.set(nil)
+				pass(time.Minute)
+				wantOrder(t, "a", f.to.numbers("a"), 10)
+				if n := len(f.to.arrivals()); n != 20 {
+					t.Errorf("%d arrivals, want 20", n)
+				}
+				if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+					t.Errorf("the key is not free again: %+v", held)
+				}
+			})
+		})
+	}
+}
+
+// A key that is free again goes the way of all others, without being held.
+func TestP21_DeliveredKeyIsFreeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		log := &faultyLog{Log: f.log}
+		f.run(relay.Config{Log: log, PollInterval: time.Hour})
+		f.to.set(fail("a", relay.Retry))
+		f.commit("a", "a")
+		synctest.Wait()
+		f.to.set(nil)
+		pass(time.Minute)
+		wantOrder(t, "a", f.to.numbers("a"), 2)
+		log.counts()
+		f.commit("a")
+		synctest.Wait()
+		wantOrder(t, "a", f.to.numbers("a"), 3)
+		if got, want := log.counts(), "map[scan:1 settle:1]"; got != want {
+			t.Errorf("a message of a key that was held cost %s, want %s", got, want)
+		}
+	})
+}
+
+func TestP23_PoisonAmongThousandParksOnlyItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		keys := make([]string, 1000)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("k%03d", i)
+		}
+		f.to.set(fail("k500", relay.Retry))
+		f.run(relay.Config{MaxAttempts: 5})
+		for range 3 {
+			f.commit(keys...)
+		}
+		synctest.Wait()
+		for _, key := range keys {
+			if want := 3; key != "k500" {
+				wantOrder(t, key, f.to.numbers(key), want)
+			}
+		}
+		pass(time.Hour)
+		parked := f.held(outbox.HeldFilter{State: outbox.Parked})
+		if len(parked) != 1 || parked[0].Message.ID != "k500-1" {
+			t.Fatalf("parked are %+v, want k500-1 alone", parked)
+		}
+		if h := parked[0]; h.Attempts != 5 || h.Reason != "no" {
+			t.Errorf("k500-1 was parked after %d attempts because of %q, want 5 and what the last answered", h.Attempts, h.Reason)
+		}
+		wantIDs(t, "waiting", f.heldIDs(outbox.Waiting), "k500-2", "k500-3")
+		f.commit(keys...)
+		synctest.Wait()
+		wantIDs(t, "waiting later", f.heldIDs(outbox.Waiting), "k500-2", "k500-3", "k500-4")
+		wantOrder(t, "k501", f.to.numbers("k501"), 4)
+	})
+}
+
+func TestP23_RefusedIsParkedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(fail("a", relay.Refused))
+		f.run(relay.Config{})
+		f.commit("a", "b", "a")
+		synctest.Wait()
+		wantIDs(t, "arrivals", f.to.arrivals(), "b-1")
+		wantIDs(t, "parked", f.heldIDs(outbox.Parked), "a-1")
+		wantIDs(t, "waiting", f.heldIDs(outbox.Waiting), "a-2")
+	})
+}
+
+func TestP23_RedriveGoesOnInOrder(t *testing.T) {
+	for name, look := range map[string]func(*running){
+		"woken":  func(r *running) { r.Wake() },
+		"polled": func(r *running) { pass(2 * time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.to.set(fail("a", relay.Refused))
+				r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 4})
+				f.commit("a", "a", "a", "a", "a", "a", "b")
+				synctest.Wait()
+				f.to.set(nil)
+				n, err := f.log.Redrive(t.Context(), "default", f.positions(outbox.Parked))
+				if n != 1 || err != nil {
+					t.Fatalf("Redrive returned %d, %v", n, err)
+				}
+				look(r)
+				synctest.Wait()
+				wantOrder(t, "a", f.to.numbers("a"), 6)
+				if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+					t.Errorf("still held: %+v", held)
+				}
+			})
+		})
+	}
+}
+
+func TestP23_RedrivenMessageHasItsAttemptsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		tries := 0
+		f.to.set(func(context.Context, outbox.Message) relay.Result {
+			tries++
+			return relay.Result{Outcome: relay.Retry}
+		})
+		r := f.run(relay.Config{MaxAttempts: 3})
+		f.commit("a")
+		pass(time.Hour)
+		for round := 2; round < 4; round++ {
+			if _, err := f.log.Redrive(t.Context(), "default", f.positions(outbox.Parked)); err != nil {
+				t.Fatal(err)
+			}
+			r.Wake()
+			pass(time.Hour)
+			if tries != 3*round {
+				t.Errorf("%d attempts after Redrive, want %d", tries, 3*round)
+			}
+		}
+		wantIDs(t, "parked", f.heldIDs(outbox.Parked), "a-1")
+	})
+}
+
+func TestP23_DiscardLetsTheNextGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			if m.ID == "a-1" || m.ID == "-1" {
+				return relay.Result{Outcome: relay.Refused}
+			}
+			return relay.Result{Outcome: relay.Stored}
+		})
+		f.run(relay.Config{PollInterval: time.Minute})
+		f.commit("a", "a", "a", "")
+		synctest.Wait()
+		if n, err := f.log.Discard(t.Context(), "default", f.positions(outbox.Parked)); n != 2 || err != nil {
+			t.Fatalf("Discard returned %d, %v, want 2", n, err)
+		}
+		f.commit("a") // meets a key that the relay believes to be parked
+		pass(2 * time.Minute)
+		wantIDs(t, "arrivals", f.to.arrivals(), "a-2", "a-3", "a-4")
+		if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+			t.Errorf("still held: %+v", held)
+		}
+		f.commit("a")
+		synctest.Wait()
+		wantIDs(t, "arrivals", f.to.arrivals(), "a-2", "a-3", "a-4", "a-5")
+	})
+}
+
+// An operator gives up a message while the relay is just trying it again.
+func TestP23_DiscardDuringAnAttemptStays(t *testing.T) {
+	for _, outcome := range []relay.Outcome{relay.Stored, relay.Retry, relay.Refused} {
+		t.Run(outcome.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				tries := 0
+				f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+					if m.ID != "a-1" {
+						return relay.Result{Outcome: relay.Stored}
+					}
+					if tries++; tries == 1 {
+						return relay.Result{Outcome: relay.Retry}
+					}
+					time.Sleep(10 * time.Second)
+					return relay.Result{Outcome: outcome}
+				})
+				f.run(relay.Config{Log: knowsDiscarded{f.log}, Backoff: relay.Backoff{Min: time.Second, Jitter: -1}})
+				f.commit("a", "a")
+				pass(5 * time.Second)
+				if n, err := f.log.Discard(t.Context(), "default", f.positions(outbox.Retrying)); n != 1 || err != nil {
+					t.Fatalf("Discard returned %d, %v", n, err)
+				}
+				pass(time.Minute)
+				if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+					t.Errorf("a discarded message, or the one behind it, is held: %+v", held)
+				}
+				if tries != 2 {
+					t.Errorf("%d attempts of a message that was discarded during the second", tries)
+				}
+				if got := f.to.arrivals(); len(got) == 0 || got[len(got)-1] != "a-2" {
+					t.Errorf("arrivals are %v, want a-2 at the end", got)
+				}
+			})
+		})
+	}
+}
+
+// knowsDiscarded is a log that is sure to follow the rule of Settlement.Hold: a
+// message at or before the cursor that is not held was discarded, and stays so.
+type knowsDiscarded struct{ outbox.Log }
+
+func (l knowsDiscarded) Settle(ctx context.Context, lease outbox.Lease, s outbox.Settlement) error {
+	stats, err := l.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	held, err := l.Held(ctx, lease.Cursor, outbox.HeldFilter{})
+	if err != nil {
+		return err
+	}
+	s.Hold = slices.DeleteFunc(slices.Clone(s.Hold), func(h outbox.Hold) bool {
+		return h.Position <= stats.Cursors[0].Position &&
+			!slices.ContainsFunc(held, func(old outbox.Held) bool { return old.Position == h.Position })
+	})
+	return l.Log.Settle(ctx, lease, s)
+}
+
+// What a relay knows of held keys is in the log: the next one goes on with it.
+func TestP21_HeldKeysAreRememberedAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			switch m.ID {
+			case "a-1":
+				return relay.Result{Outcome: relay.Retry, After: time.Hour}
+			case "b-1", "-1":
+				return relay.Result{Outcome: relay.Refused}
+			}
+			return relay.Result{Outcome: relay.Stored}
+		})
+		r := f.run(relay.Config{})
+		f.commit("a", "b", "a", "b", "c", "", "")
+		synctest.Wait()
+		r.stop()
+		f.to.set(nil)
+		f.run(relay.Config{})
+		f.commit("a", "b", "c", "")
+		synctest.Wait()
+		wantOrder(t, "a", f.to.numbers("a"), 0)
+		wantOrder(t, "b", f.to.numbers("b"), 0)
+		wantOrder(t, "c", f.to.numbers("c"), 2)
+		pass(2 * time.Hour)
+		wantOrder(t, "a", f.to.numbers("a"), 3)
+		wantIDs(t, "parked", f.heldIDs(outbox.Parked), "b-1", "-1")
+		wantIDs(t, "waiting", f.heldIDs(outbox.Waiting), "b-2", "b-3")
+	})
+}
+
+func TestMessagesWithoutAKeyAreHeldOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			if m.ID == "-2" || m.ID == "-4" {
+				return relay.Result{Outcome: relay.Retry}
+			}
+			return relay.Result{Outcome: relay.Stored}
+		})
+		f.run(relay.Config{})
+		f.commit("", "", "", "", "")
+		synctest.Wait()
+		if n := len(f.to.arrivals()); n != 3 {
+			t.Errorf("%d arrivals, want 3: messages without a key do not wait for each other", n)
+		}
+		wantIDs(t, "retrying", f.heldIDs(outbox.Retrying), "-2", "-4")
+		f.to.set(nil)
+		pass(time.Minute)
+		if n := len(f.to.arrivals()); n != 5 {
+			t.Errorf("%d arrivals, want 5", n)
+		}
+	})
+}
+
+func TestP23_HangingKeyBlocksOthersForOneTimeoutOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(func(ctx context.Context, m outbox.Message) relay.Result {
+			if m.Key != "slow" {
+				return relay.Result{Outcome: relay.Stored}
+			}
+			<-ctx.Done()
+			return relay.Result{Outcome: relay.Unknown, Err: ctx.Err()}
+		})
+		f.run(relay.Config{PublishTimeout: 10 * time.Second})
+		f.commit("slow", "fast")
+		synctest.Wait()
+		f.commit("fast")
+		began := time.Now()
+		for len(f.to.numbers("fast")) < 2 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("the other key waited %v, want the PublishTimeout of 10s at most", took)
+		}
+		// From now on the slow key is tried beside the others.
+		for range 100 {
+			pass(3 * time.Second)
+			began := time.Now()
+			f.commit("slow", "fast")
+			synctest.Wait()
+			if time.Since(began) != 0 {
+				t.Fatal("the other key had to wait again")
+			}
+		}
+		wantOrder(t, "fast", f.to.numbers("fast"), 102)
+	})
+}
+
+// A key that is slow, but works, is not cut off in the middle of a message, and
+// does not slow down the others.
+func TestP23_SlowKeyGoesOnBesideTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(func(ctx context.Context, m outbox.Message) relay.Result {
+			if m.Key == "slow" {
+				select {
+				case <-time.After(4 * time.Second):
+				case <-ctx.Done():
+					t.Errorf("%s was cut off", m.ID)
+					return relay.Result{Outcome: relay.Unknown}
+				}
+			}
+			return relay.Result{Outcome: relay.Stored}
+		})
+		f.run(relay.Config{PublishTimeout: 10 * time.Second})
+		for range 50 {
+			f.commit("slow", "fast")
+		}
+		pass(10 * time.Second)
+		wantOrder(t, "fast", f.to.numbers("fast"), 50)
+		pass(5 * time.Minute)
+		wantOrder(t, "slow", f.to.numbers("slow"), 50)
+		if n := len(f.to.arrivals()); n != 100 {
+			t.Errorf("%d arrivals, want 100", n)
+		}
+	})
+}
+
+func TestOutageParksNothingAndHoldsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		calls := 0
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			calls++
+			return relay.Result{Outcome: relay.Unavailable, Err: errors.New("gone")}
+		})
+		f.run(relay.Config{MaxAttempts: 3, Publisher: relay.Each(f.to.take, 1)})
+		for i := range 500 {
+			f.commit(fmt.Sprint(i % 100))
+		}
+		pass(24 * time.Hour)
+		if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+			t.Errorf("%d messages are held, want none", len(held))
+		}
+		if calls > 24*15 {
+			t.Errorf("the publisher was called %d times in a day of outage", calls)
+		}
+		f.to.set(nil)
+		pass(time.Hour)
+		for i := range 100 {
+			wantOrder(t, fmt.Sprint(i), f.to.numbers(fmt.Sprint(i)), 5)
+		}
+		if n := len(f.to.arrivals()); n != 500 {
+			t.Errorf("%d arrivals, want 500", n)
+		}
+	})
+}
+
+func TestOutageOfHeldMessagesCountsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.run(relay.Config{MaxAttempts: 3})
+		f.to.set(fail("a", relay.Retry))
+		f.commit("a", "a")
+		synctest.Wait()
+		f.to.set(fail("a", relay.Unavailable))
+		pass(24 * time.Hour)
+		held := f.held(outbox.HeldFilter{State: outbox.Retrying})
+		if len(held) != 1 || held[0].Attempts != 1 || held[0].Reason != "no" {
+			t.Errorf("held is %+v, want a-1 with its one attempt", held)
+		}
+		f.to.set(nil)
+		pass(time.Hour)
+		wantOrder(t, "a", f.to.numbers("a"), 2)
+	})
+}
+
+func TestBrokenPublishers(t *testing.T) {
+	for name, broken := range map[string]func([]outbox.Message) []relay.Result{
+		"no results":       func([]outbox.Message) []relay.Result { return nil },
+		"too many results": func(b []outbox.Message) []relay.Result { return make([]relay.Result, len(b)+1) },
+		"zero results":     func(b []outbox.Message) []relay.Result { return make([]relay.Result, len(b)) },
+		"panic":            func([]outbox.Message) []relay.Result { panic("broken") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.run(relay.Config{MaxAttempts: 3, Publisher: relay.PublisherFunc(
+					func(_ context.Context, b []outbox.Message) []relay.Result { return broken(b) })})
+				f.commit("a", "a")
+				pass(time.Hour)
+				wantIDs(t, "parked", f.heldIDs(outbox.Parked), "a-1")
+				wantIDs(t, "waiting", f.heldIDs(outbox.Waiting), "a-2")
+			})
+		})
+	}
+}
+
+// A publisher that tries nothing is not asked without pause.
+func TestNotTriedIsNotABusyLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		calls := 0
+		f.run(relay.Config{Publisher: relay.PublisherFunc(func(_ context.Context, b []outbox.Message) []relay.Result {
+			calls++
+			results := make([]relay.Result, len(b))
+			for i := range results {
+				results[i].Outcome = relay.NotTried
+			}
+			return results
+		})})
+		f.commit("a")
+		pass(time.Minute)
+		if calls < 60 || calls > 130 {
+			t.Errorf("%d calls in a minute, want one per Backoff.Min of 500ms", calls)
+		}
+	})
+}

@@ -1,0 +1,277 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// session is one Run. All of it belongs to Run's goroutine; the publishers' calls
+// run beside it and come back through landed.
+type session struct {
+	*Relay
+	// work is the context of publishers' calls, and settling that of writes to the
+	// log: both go on for a while after Run's context ended.
+	work, settling context.Context
+
+	lease outbox.Lease
+	// position is how far the log was looked at; unsaved is whether the log does
+	// not know it yet.
+	position int64
+	unsaved  bool
+	// scanDue is whether the log may have messages after the position.
+	scanDue bool
+	held    *heldSet
+
+	landed  chan *flight
+	fresh   *flight // the new batch that is being published
+	retries int     // how many batches of held messages are being published
+
+	// confirmedAt is when the log last said that the lease stands.
+	confirmedAt time.Time
+	// resumeAt is when to publish again after the publisher was unavailable, for
+	// the outages-th time in a row.
+	resumeAt time.Time
+	outages  int
+
+	pollAt, lookAfter, trimAt time.Time
+
+	// failed is why nothing may be settled any more: what is in memory is ahead of
+	// the log by a settlement that the log did not take.
+	failed error
+}
+
+func newSession(r *Relay, work, settling context.Context) *session {
+	return &session{
+		Relay:    r,
+		work:     work,
+		settling: settling,
+		held:     newHeldSet(),
+		scanDue:  true,
+		landed:   make(chan *flight, r.cfg.Retries+1),
+	}
+}
+
+// run is Run without the end of flights that an error leaves.
+func (s *session) run(ctx context.Context) error {
+	err := s.start(ctx)
+	if err == nil {
+		err = s.loop(ctx)
+	}
+	if s.failed != nil || ctx.Err() == nil {
+		return err
+	}
+	return s.drain()
+}
+
+func (s *session) start(ctx context.Context) error {
+	now := s.cfg.Now()
+	err := s.persist(ctx, "acquire", func() (err error) {
+		s.lease, err = s.cfg.Log.Acquire(ctx, s.cfg.Cursor)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.position, s.confirmedAt = s.lease.Position, now
+	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
+	s.trimAt = now.Add(min(s.trimInterval(), time.Minute))
+	return s.lookAtHeld(ctx)
+}
+
+// loop runs until ctx ended or an operation failed for good.
+func (s *session) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		if err := s.step(ctx); err != nil {
+			return err
+		}
+		timer.Reset(s.untilNext())
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.wake:
+			s.scanDue = true
+		case f := <-s.landed:
+			if err := s.land(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// step does all that is due.
+func (s *session) step(ctx context.Context) error {
+	if s.look.Swap(false) {
+		if err := s.lookAtHeld(ctx); err != nil {
+			return err
+		}
+	}
+	now := s.cfg.Now()
+	if !now.Before(s.pollAt) {
+		if err := s.poll(ctx, now); err != nil {
+			return err
+		}
+	}
+	if !now.Before(s.trimAt) {
+		s.trim(ctx, now)
+	}
+	if now.Before(s.resumeAt) {
+		return nil
+	}
+	if err := s.startFresh(ctx); err != nil {
+		return err
+	}
+	return s.startRetries(ctx)
+}
+
+// untilNext returns how long there is nothing to do unless something happens.
+func (s *session) untilNext() time.Duration {
+	now := s.cfg.Now()
+	next := earlier(s.pollAt, s.trimAt)
+	if s.scanDue && s.fresh == nil {
+		next = earlier(next, s.resumeAt)
+	}
+	if due, ok := s.held.nextDue(now); ok && s.retries < s.cfg.Retries {
+		if due.Before(s.resumeAt) {
+			due = s.resumeAt
+		}
+		next = earlier(next, due)
+	}
+	return max(next.Sub(now), 0)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// poll looks for what nobody announces.
+func (s *session) poll(ctx context.Context, now time.Time) error {
+	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
+	s.scanDue = true
+	if len(s.held.entries) > 0 && !now.Before(s.lookAfter) {
+		if err := s.lookAtHeld(ctx); err != nil {
+			return err
+		}
+	}
+	if s.unsaved || now.Sub(s.confirmedAt) > s.cfg.PollInterval/2 {
+		return s.confirm()
+	}
+	return nil
+}
+
+// confirm asks the log whether the lease still stands, and saves the position
+// where only messages were passed that are not the relay's.
+func (s *session) confirm() error {
+	settlement := outbox.Settlement{}
+	if s.unsaved {
+		settlement.Position = s.position
+	}
+	return s.settle(settlement)
+}
+
+// settle records a settlement, however often it takes: a Settle whose answer was
+// lost can be repeated.
+func (s *session) settle(settlement outbox.Settlement) error {
+	if s.failed != nil {
+		return s.failed
+	}
+	now := s.cfg.Now()
+	err := s.persist(s.settling, "settle", func() error {
+		return s.cfg.Log.Settle(s.settling, s.lease, settlement)
+	})
+	if err != nil {
+		s.failed = err
+		return err
+	}
+	s.confirmedAt = now
+	if settlement.Position > 0 {
+		s.unsaved = settlement.Position < s.position
+	}
+	return nil
+}
+
+// persist does an operation of the log until it succeeds. It fails when the lease
+// is lost or ctx has ended.
+func (s *session) persist(ctx context.Context, what string, op func() error) error {
+	wait := Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}.withDefaults()
+	for attempt := 1; ; attempt++ {
+		err := op()
+		if err == nil || errors.Is(err, ErrLeaseLost) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("relay: %s: %w", what, err)
+		}
+		s.cfg.Logger.WarnContext(ctx, "relay: the log failed", "cursor", s.cfg.Cursor,
+			"operation", what, "attempt", attempt, "error", err)
+		pause(ctx, wait.delay(attempt, s.cfg.Random()/2))
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// drain lets the flights land and records what became of them.
+func (s *session) drain() error {
+	for s.fresh != nil || s.retries > 0 {
+		if err := s.land(<-s.landed); err != nil {
+			return err
+		}
+	}
+	if s.unsaved {
+		return s.confirm()
+	}
+	return nil
+}
+
+// discardFlights waits for flights whose outcome can't be recorded any more.
+func (s *session) discardFlights() {
+	for s.fresh != nil || s.retries > 0 {
+		s.landing(<-s.landed)
+	}
+}
+
+// trim deletes old messages. It only tidies up: when it fails, the next time will
+// do.
+func (s *session) trim(ctx context.Context, now time.Time) {
+	s.trimAt = now.Add(s.jittered(s.trimInterval()))
+	if s.cfg.Retention < 0 {
+		return
+	}
+	n, err := s.cfg.Log.Trim(ctx, now.Add(-s.cfg.Retention), trimLimit)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Logger.WarnContext(ctx, "relay: trim failed", "error", err)
+	}
+	if n >= trimLimit {
+		s.trimAt = now.Add(trimPause)
+	}
+}
+
+const (
+	trimLimit = 1000
+	trimPause = 100 * time.Millisecond
+)
+
+func (s *session) trimInterval() time.Duration {
+	return min(max(s.cfg.Retention/10, time.Minute), time.Hour)
+}
+
+// jittered returns d with up to a fifth more or less.
+func (s *session) jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*s.cfg.Random()))
+}

@@ -1,0 +1,111 @@
+package sqlite
+
+import (
+	"encoding/json"
+	"strings"
+
+	sqldriver "database/sql/driver"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// entry is a message to be inserted, with its place in its stream.
+type entry struct {
+	message  *driver.Message
+	sequence int64
+}
+
+const (
+	insertMessages = `INSERT INTO uow_outbox (id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload) VALUES `
+	messageMarks   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	messageColumns = 10
+	// maxRows is the greatest number of messages in one statement.
+	maxRows = 32
+
+	selectMessages = `SELECT m.position, m.id, m.topic, m.ordering_key, m.type, m.aggregatetype, m.aggregateid, m.sequence, m.headers, m.created_at, m.payload`
+)
+
+// jsonHeaders is what most messages have, and what is not worth encoding each
+// time.
+const jsonHeaders = `{"content-type":"application/json"}`
+
+// insertBatch inserts the messages of a whole group, in its order, with as few
+// statements as go without preparing a new one for every number.
+func (w *writer) insertBatch() error {
+	rest := w.batch
+	for size := maxRows; len(rest) > 0; {
+		if size > len(rest) {
+			size /= 2
+			continue
+		}
+		if err := w.insertRows(rest[:size]); err != nil {
+			return wrap("append to the outbox", err)
+		}
+		rest = rest[size:]
+	}
+	clear(w.batch)
+	return nil
+}
+
+func (w *writer) insertRows(rows []entry) error {
+	args := w.conn.values(len(rows) * messageColumns)
+	for i := range rows {
+		m := rows[i].message
+		headers, err := encodeHeaders(m.Headers)
+		if err != nil {
+			return err
+		}
+		args = append(args, m.ID, m.Topic, m.Key, m.Type, m.AggregateType, m.AggregateID,
+			rows[i].sequence, headers, micros(m.CreatedAt), m.Payload)
+	}
+	_, err := w.conn.exec(w.insertStatement(len(rows)), args...)
+	return err
+}
+
+// insertStatement returns the statement for a number of rows.
+func (w *writer) insertStatement(rows int) string {
+	if w.inserts[rows] == "" {
+		w.inserts[rows] = insertMessages + messageMarks + strings.Repeat(", "+messageMarks, rows-1)
+	}
+	return w.inserts[rows]
+}
+
+func encodeHeaders(headers map[string]string) (sqldriver.Value, error) {
+	if len(headers) == 0 {
+		return nil, nil
+	}
+	if len(headers) == 1 && headers["content-type"] == "application/json" {
+		return jsonHeaders, nil
+	}
+	encoded, err := json.Marshal(headers)
+	return string(encoded), err
+}
+
+func decodeHeaders(encoded string) (headers map[string]string, err error) {
+	switch encoded {
+	case "":
+		return nil, nil
+	case jsonHeaders:
+		return map[string]string{"content-type": "application/json"}, nil
+	}
+	err = json.Unmarshal([]byte(encoded), &headers)
+	return headers, err
+}
+
+// decodeMessage reads the columns of selectMessages.
+func decodeMessage(row []sqldriver.Value) (driver.Message, error) {
+	headers, err := decodeHeaders(text(row[8]))
+	return driver.Message{
+		Position:      number(row[0]),
+		ID:            text(row[1]),
+		Topic:         text(row[2]),
+		Key:           text(row[3]),
+		Type:          text(row[4]),
+		AggregateType: text(row[5]),
+		AggregateID:   text(row[6]),
+		Sequence:      number(row[7]),
+		Headers:       headers,
+		CreatedAt:     fromMicros(number(row[9])),
+		Payload:       blob(row[10]),
+	}, err
+}

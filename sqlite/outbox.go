@@ -1,0 +1,240 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	sqldriver "database/sql/driver"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// Acquire implements outbox.Log.
+func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
+	lease := outbox.Lease{Cursor: cursor}
+	err := s.writer.do(ctx, func(c *conn) error {
+		err := c.query(context.Background(), func(row []sqldriver.Value) error {
+			lease.Epoch = number(row[0])
+			return nil
+		}, `UPDATE uow_outbox_state SET epochs = epochs + 1 RETURNING epochs`)
+		if err != nil {
+			return wrap("acquire", err)
+		}
+		err = c.query(context.Background(), func(row []sqldriver.Value) error {
+			lease.Position = number(row[0])
+			return nil
+		}, `INSERT INTO uow_outbox_cursor (name, position, epoch) VALUES (?, 0, ?)
+			ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch RETURNING position`, cursor, lease.Epoch)
+		if err != nil {
+			return wrap("acquire", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return outbox.Lease{}, err
+	}
+	return lease, nil
+}
+
+// Scan implements outbox.Log.
+func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+	next = after
+	if limit <= 0 {
+		return nil, next, ctx.Err()
+	}
+	query, args := selectMessages+" FROM uow_outbox m WHERE m.position > ?", []sqldriver.Value{after}
+	if len(topics) > 0 {
+		for _, topic := range topics {
+			args = append(args, topic)
+		}
+		args = fill(args, len(topics))
+		query += " AND m.topic IN (" + marks(listSize(len(topics))) + ")"
+	}
+	args = append(args, int64(limit))
+	query += " ORDER BY m.position LIMIT ?"
+	err = s.reading(ctx, func(c *conn) error {
+		err := c.query(ctx, func(row []sqldriver.Value) error {
+			m, err := decodeMessage(row)
+			messages, next = append(messages, m), m.Position
+			return err
+		}, query, args...)
+		if err != nil || len(topics) == 0 || len(messages) == limit {
+			return err
+		}
+		end, ok, err := c.integer(`SELECT max(position) FROM uow_outbox`)
+		if ok {
+			next = max(next, end)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, after, err
+	}
+	return messages, next, nil
+}
+
+// reading runs fn on a snapshot.
+func (s *Store) reading(ctx context.Context, fn func(c *conn) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	t := &tx{store: s}
+	defer t.release()
+	return t.reading(ctx, fn)
+}
+
+// Settle implements outbox.Log.
+func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+	return s.writer.do(ctx, func(c *conn) error {
+		// Without a position this only asks whether the lease holds.
+		held, err := c.exec(`UPDATE uow_outbox_cursor SET position = CASE WHEN ?1 > 0 THEN ?1 ELSE position END WHERE name = ?2 AND epoch = ?3`,
+			settlement.Position, lease.Cursor, lease.Epoch)
+		if err != nil {
+			return wrap("settle", err)
+		}
+		if held == 0 {
+			return &ownError{outbox.ErrLeaseLost}
+		}
+		for i := range settlement.Hold {
+			if err := hold(c, lease.Cursor, &settlement.Hold[i]); err != nil {
+				return err
+			}
+		}
+		for _, position := range settlement.Release {
+			if _, err := c.exec(deleteHeld, lease.Cursor, position); err != nil {
+				return wrap("settle", err)
+			}
+		}
+		return nil
+	})
+}
+
+const deleteHeld = `DELETE FROM uow_outbox_held WHERE cursor = ? AND position = ?`
+
+func hold(c *conn, cursor string, h *outbox.Hold) error {
+	_, exists, err := c.integer(`SELECT 1 FROM uow_outbox WHERE position = ?`, h.Position)
+	if err != nil {
+		return wrap("settle", err)
+	}
+	if !exists {
+		return &ownError{fmt.Errorf("sqlite: settle: there is no message at position %d", h.Position)}
+	}
+	_, err = c.exec(`INSERT INTO uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (cursor, position) DO UPDATE SET key = excluded.key, state = excluded.state,
+		attempts = excluded.attempts, next_at = excluded.next_at, reason = excluded.reason`,
+		cursor, h.Position, h.Key, string(h.State), int64(h.Attempts), maybeTime(h.NextAt), h.Reason, maybeTime(h.Since))
+	if err != nil {
+		return wrap("settle", err)
+	}
+	return nil
+}
+
+// maybeTime keeps the zero time as NULL.
+func maybeTime(t time.Time) sqldriver.Value {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
+}
+
+func timeOf(v sqldriver.Value) time.Time {
+	if n, ok := v.(int64); ok {
+		return fromMicros(n)
+	}
+	return time.Time{}
+}
+
+// Held implements outbox.Log.
+func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilter) (held []outbox.Held, err error) {
+	query, args := heldQuery(cursor, filter)
+	err = s.reading(ctx, func(c *conn) error {
+		return c.query(ctx, func(row []sqldriver.Value) error {
+			m, err := decodeMessage(row)
+			held = append(held, outbox.Held{Message: m, Hold: outbox.Hold{
+				Position: m.Position,
+				Key:      text(row[11]),
+				State:    outbox.HoldState(text(row[12])),
+				Attempts: int(number(row[13])),
+				NextAt:   timeOf(row[14]),
+				Reason:   text(row[15]),
+				Since:    timeOf(row[16]),
+			}})
+			return err
+		}, query, args...)
+	})
+	return held, err
+}
+
+func heldQuery(cursor string, filter outbox.HeldFilter) (string, []sqldriver.Value) {
+	var b strings.Builder
+	args := []sqldriver.Value{cursor}
+	b.WriteString(selectMessages + `, h.key, h.state, h.attempts, h.next_at, h.reason, h.since
+		FROM uow_outbox_held h JOIN uow_outbox m ON m.position = h.position WHERE h.cursor = ?`)
+	if filter.State != "" {
+		b.WriteString(" AND h.state = ?")
+		args = append(args, string(filter.State))
+	}
+	if filter.Key != nil {
+		b.WriteString(" AND h.key = ?")
+		args = append(args, *filter.Key)
+	}
+	if !filter.DueAt.IsZero() {
+		b.WriteString(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ?)")
+		args = append(args, micros(filter.DueAt))
+	}
+	b.WriteString(" ORDER BY h.position")
+	if filter.Limit > 0 {
+		b.WriteString(" LIMIT ?")
+		args = append(args, int64(filter.Limit))
+	}
+	return b.String(), args
+}
+
+// Redrive implements outbox.Log.
+func (s *Store) Redrive(ctx context.Context, cursor string, positions []int64) (int, error) {
+	return s.each(ctx, "redrive", `UPDATE uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since
+		WHERE cursor = ? AND position = ? AND state = 'parked'`, cursor, positions)
+}
+
+// Discard implements outbox.Log.
+func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (int, error) {
+	return s.each(ctx, "discard", deleteHeld, cursor, positions)
+}
+
+// each runs a statement for each position and counts the rows that it changed.
+func (s *Store) each(ctx context.Context, what, query, cursor string, positions []int64) (int, error) {
+	var changed int64
+	err := s.writer.do(ctx, func(c *conn) error {
+		changed = 0
+		for _, position := range positions {
+			n, err := c.exec(query, cursor, position)
+			if err != nil {
+				return wrap(what, err)
+			}
+			changed += n
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(changed), nil
+}
+
+// Drop implements outbox.Log.
+func (s *Store) Drop(ctx context.Context, cursor string) error {
+	return s.writer.do(ctx, func(c *conn) error {
+		for _, query := range []string{
+			`DELETE FROM uow_outbox_held WHERE cursor = ?`,
+			`DELETE FROM uow_outbox_cursor WHERE name = ?`,
+		} {
+			if _, err := c.exec(query, cursor); err != nil {
+				return wrap("drop", err)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,160 @@
+package sqlite
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"strings"
+
+	"github.com/uow-go/uow/driver"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Register implements driver.Store. It creates missing tables and indexes. An
+// index is added to a table only while the table is empty, since the store can't
+// read values out of bodies; the same is true of a change of an index' kind. An
+// index that is no longer declared is dropped, its column stays.
+func (s *Store) Register(ctx context.Context, collections []driver.Collection) error {
+	tables := make(map[string]*table, len(collections))
+	for _, desc := range collections {
+		tables[desc.Name] = newTable(desc)
+		err := s.writer.do(ctx, func(c *conn) error { return registerTable(c, desc) })
+		if err != nil {
+			return fmt.Errorf("sqlite: collection %s: %w", desc.Name, err)
+		}
+	}
+	s.tables = tables
+	return nil
+}
+
+// declared is an index as uow_indexes remembers it.
+type declared struct {
+	kind   string
+	unique bool
+}
+
+func registerTable(c *conn, desc driver.Collection) error {
+	existing, err := columns(c, desc.Name)
+	if err != nil {
+		return err
+	}
+	if len(existing) == 0 {
+		return createTable(c, desc)
+	}
+	for name, kind := range map[string]string{"id": "TEXT", "version": "INTEGER", "sequence": "INTEGER", "body": "BLOB"} {
+		if existing[name] != kind {
+			return fmt.Errorf("%w: column %s is %q, want %s: the table was not made by this package", ErrMismatch, name, existing[name], kind)
+		}
+	}
+	known, err := declaredIndexes(c, desc.Name)
+	if err != nil {
+		return err
+	}
+	for _, index := range desc.Indexes {
+		old, ok := known[index.Name]
+		delete(known, index.Name)
+		if ok && old.kind == kindName(index.Kind) && old.unique == index.Unique {
+			continue
+		}
+		if err := changeIndex(c, desc.Name, index, old, existing); err != nil {
+			return err
+		}
+	}
+	for name := range known {
+		if err := forgetIndex(c, desc.Name, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func createTable(c *conn, desc driver.Collection) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CREATE TABLE %s (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sequence INTEGER NOT NULL", quote(desc.Name))
+	for _, index := range desc.Indexes {
+		fmt.Fprintf(&b, ", %s %s", quote(index.Name), columnType(index.Kind))
+	}
+	b.WriteString(", body BLOB NOT NULL) STRICT, WITHOUT ROWID")
+	if err := c.script(b.String()); err != nil {
+		return err
+	}
+	for _, index := range desc.Indexes {
+		if err := createIndex(c, desc.Name, index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeIndex makes an existing table have an index that is new, or that was
+// declared otherwise before.
+func changeIndex(c *conn, collection string, index driver.Index, old declared, existing map[string]string) error {
+	if old.kind != kindName(index.Kind) {
+		_, rows, err := c.integer(`SELECT 1 FROM ` + quote(collection) + ` LIMIT 1`)
+		if err != nil {
+			return err
+		}
+		if rows {
+			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows whose values only the application knows: copy the aggregates into a new collection", ErrMismatch, index.Name)
+		}
+		column, ok := existing[index.Name]
+		if ok && column != columnType(index.Kind) {
+			return fmt.Errorf("%w: column %s is %s, want %s: drop the empty table", ErrMismatch, index.Name, column, columnType(index.Kind))
+		}
+		if !ok {
+			if err := c.script(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(collection), quote(index.Name), columnType(index.Kind))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := forgetIndex(c, collection, index.Name); err != nil {
+		return err
+	}
+	return createIndex(c, collection, index)
+}
+
+func indexName(collection, index string) string { return quote(collection + "." + index) }
+
+func createIndex(c *conn, collection string, index driver.Index) error {
+	unique := ""
+	if index.Unique {
+		unique = "UNIQUE "
+	}
+	err := c.script(fmt.Sprintf("CREATE %sINDEX %s ON %s (%s)", unique, indexName(collection, index.Name), quote(collection), quote(index.Name)))
+	if code(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
+		return fmt.Errorf("%w: index %s is to be unique, and two rows have the same value: %w", ErrMismatch, index.Name, err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.exec(`INSERT INTO uow_indexes VALUES (?, ?, ?, ?)`, collection, index.Name, kindName(index.Kind), encode(index.Unique))
+	return err
+}
+
+// forgetIndex drops an index, not its column.
+func forgetIndex(c *conn, collection, index string) error {
+	if err := c.script("DROP INDEX IF EXISTS " + indexName(collection, index)); err != nil {
+		return err
+	}
+	_, err := c.exec(`DELETE FROM uow_indexes WHERE collection = ? AND name = ?`, collection, index)
+	return err
+}
+
+// columns returns the types of a table's columns; none when there is no table.
+func columns(c *conn, name string) (map[string]string, error) {
+	found := map[string]string{}
+	err := c.query(context.Background(), func(row []sqldriver.Value) error {
+		found[text(row[0])] = text(row[1])
+		return nil
+	}, `SELECT name, type FROM pragma_table_info(?)`, name)
+	return found, err
+}
+
+func declaredIndexes(c *conn, collection string) (map[string]declared, error) {
+	found := map[string]declared{}
+	err := c.query(context.Background(), func(row []sqldriver.Value) error {
+		found[text(row[0])] = declared{kind: text(row[1]), unique: number(row[2]) == 1}
+		return nil
+	}, `SELECT name, kind, is_unique FROM uow_indexes WHERE collection = ?`, collection)
+	return found, err
+}

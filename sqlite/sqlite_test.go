@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/uowtest"
+)
+
+func TestStore(t *testing.T) {
+	var path string
+	var store *Store
+	open := func(t testing.TB, cfg uow.Config) *uow.DB {
+		db, err := Open(t.Context(), path, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store = db.Store().(*Store)
+		t.Cleanup(func() {
+			if err := db.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+		return db
+	}
+	uowtest.TestStore(t, uowtest.Harness{
+		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
+			path = filepath.Join(t.TempDir(), "kit.db")
+			db := open(t, cfg)
+			script(t, store, `CREATE TABLE native (name TEXT)`)
+			return db
+		},
+		Reopen: open,
+		Native: &uowtest.Native{
+			Insert: func(ctx context.Context, u *uow.Unit, name string) error {
+				_, err := Tx(u).ExecContext(ctx, `INSERT INTO native VALUES (?)`, name)
+				return err
+			},
+			Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
+				err = Tx(u).QueryRowContext(ctx, `SELECT count(*) FROM native WHERE name = ?`, name).Scan(&n)
+				return n, err
+			},
+		},
+		InUse: func() int { return inUse(store) },
+		Lacks: uowtest.Capabilities{ConcurrentFlush: true},
+	})
+}
+
+// inUse counts connections that units have.
+func inUse(s *Store) int {
+	s.readers.mu.Lock()
+	n := s.readers.open - len(s.readers.idle)
+	s.readers.mu.Unlock()
+	s.writer.mu.Lock()
+	defer s.writer.mu.Unlock()
+	if s.writer.owner != nobody {
+		n++
+	}
+	return n
+}
+
+func script(t testing.TB, s *Store, query string) {
+	t.Helper()
+	if err := s.writer.do(t.Context(), func(c *conn) error { return c.script(query) }); err != nil {
+		t.Fatal(err)
+	}
+}
