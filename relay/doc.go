@@ -113,8 +113,7 @@
 //
 // The transactional outbox and the polling publisher are from Richardson,
 // Microservices Patterns (2018), chapter 3. The epoch is a fencing token: Kleppmann,
-// "How to do distributed locking" (2016); checking it in the write itself goes back
-// to Gray and Cheriton, "Leases" (SOSP 1989). Holding a key behind its poison
+// "How to do distributed locking" (2016). Holding a key behind its poison
 // message is the sequenced dead-letter queue of Axon Framework. Full jitter:
 // Brooker, "Exponential Backoff and Jitter" (AWS, 2015).
 package relay

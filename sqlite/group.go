@@ -3,6 +3,7 @@ package sqlite
 import (
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/uow-go/uow/driver"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -12,9 +13,13 @@ import (
 // of them waits for the last.
 const maxGroup = 512
 
-// maxPatience is how often a leader lets other goroutines run without anybody
-// coming.
-const maxPatience = 64
+// patience is how long, and patienceRounds how often, a leader lets other
+// goroutines run without anybody coming. The clock alone would run out while the
+// operating system runs something else.
+const (
+	patience       = 20 * time.Microsecond
+	patienceRounds = 16
+)
 
 // lead writes a request and those that wait, and passes the writer on. The caller
 // owns the writer.
@@ -49,18 +54,7 @@ func (w *writer) expect(settled int) {
 // they would otherwise wait for a sync of their own. One who is alone never
 // waits.
 func (w *writer) gather(r *request) []*request {
-	for seen, patience := 0, maxPatience; w.expected > 1 && patience > 0; patience-- {
-		w.mu.Lock()
-		n := len(w.queue)
-		w.mu.Unlock()
-		if n+1 >= w.expected {
-			break
-		}
-		if n > seen {
-			seen, patience = n, maxPatience
-		}
-		runtime.Gosched()
-	}
+	w.await()
 	w.group = append(w.group[:0], r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -71,6 +65,27 @@ func (w *writer) gather(r *request) []*request {
 	w.group = append(w.group, w.queue[:n]...)
 	w.queue = slices.Delete(w.queue, 0, n)
 	return w.group
+}
+
+// await lets others run until as many wait as may come, or none comes any more.
+func (w *writer) await() {
+	if w.expected <= 1 {
+		return
+	}
+	seen, since, rounds := 0, time.Now(), 0
+	for rounds < patienceRounds || time.Since(since) < patience {
+		w.mu.Lock()
+		n := len(w.queue)
+		w.mu.Unlock()
+		if n+1 >= w.expected {
+			return
+		}
+		if n > seen {
+			seen, since, rounds = n, time.Now(), 0
+		}
+		rounds++
+		runtime.Gosched()
+	}
 }
 
 // run gives each request its outcome.

@@ -79,13 +79,13 @@ func changesAfterTheEnd(k *kit) {
 	}
 	committed.Balance++
 	rolledBack.add(1)
-	k.setUp(func(ctx context.Context, u *uow.Unit) error {
+	k.must("a unit that reads", k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
 		now, err := k.accounts.In(u).Get(ctx, "a")
 		if now == committed || now == rolledBack {
 			k.broken("a unit should load aggregates of its own; got the pointer of an earlier unit")
 		}
 		return err
-	})
+	}))
 	k.wantBalance("a", 100, "after changes to aggregates whose units had ended")
 }
 

@@ -121,7 +121,7 @@ func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Failing:
 		http.Error(w, "the exporter is broken", http.StatusInternalServerError)
 	case Garbage:
-		io.WriteString(w, "\x00\xff<html>{{{ 1e999 }}} no metrics\n\"\x01")
+		io.WriteString(w, "<!doctype html>\n<title>{{{ 1e999 }}}</title>\xff\x00\n")
 	case Hanging:
 		<-r.Context().Done()
 	case Endless:

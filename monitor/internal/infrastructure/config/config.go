@@ -88,7 +88,7 @@ func newConfig(name string) *Config {
 // reader fills a Config and collects the mistakes.
 type reader struct {
 	*checker
-	cfg   *Config
+	cfg     *Config
 	jobs    map[string]string // where the job names are
 	rules   []*yaml.Node      // the items of rule_files
 	scrapes []*yaml.Node      // the items of scrape_config_files

@@ -30,12 +30,12 @@ func Exchange(client *http.Client, request *http.Request, outcome func(status in
 	}}
 	response, err := client.Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
 	if err != nil {
-		return unanswered(err, sent.Load(), mask)
+		return Unanswered(err, sent.Load(), mask)
 	}
 	defer response.Body.Close()
 	answer := application.Answer{Outcome: outcome(response.StatusCode), Status: response.StatusCode}
 	if answer.Outcome != domain.OutcomeDelivered {
-		answer.Detail = mask.Clean(excerpt(response.Body, mask))
+		answer.Detail = mask.CleanExcerpt(excerpt(response.Body))
 		answer.After = retryAfter(response.Header.Get("Retry-After"), time.Now())
 	}
 	if answer.Detail == "" && answer.Status >= 300 && answer.Status <= 399 {
@@ -47,7 +47,8 @@ func Exchange(client *http.Client, request *http.Request, outcome func(status in
 	return answer
 }
 
-func unanswered(err error, sent bool, mask Mask) application.Answer {
+// Unanswered is the answer for a request that got none, by Exchange's rule.
+func Unanswered(err error, sent bool, mask Mask) application.Answer {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // its own text has the URL
 	}
@@ -69,15 +70,10 @@ const (
 	maxDrain = 16 << 10
 )
 
-// excerpt returns the beginning of a body. When there is more, the end of what was
-// read is left out, as it may be the first part of a secret.
-func excerpt(body io.Reader, mask Mask) string {
+// excerpt returns the beginning of a body.
+func excerpt(body io.Reader) string {
 	read, _ := io.ReadAll(io.LimitReader(body, maxRead)) // what came is what counts
-	text := mask.hide(string(read))
-	if len(read) == maxRead {
-		text = text[:len(text)*3/4]
-	}
-	return text
+	return string(read)
 }
 
 // maxAfter bounds what a receiver can ask for: it must not put alerts off for

@@ -15,6 +15,7 @@ const maxShown = 200
 // Mask hides secrets in texts that are stored and shown. Its zero value hides
 // none.
 type Mask struct {
+	secrets  []string
 	replacer *strings.Replacer
 }
 
@@ -23,14 +24,15 @@ func NewMask(secrets ...string) Mask {
 	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" })
 	// The replacer takes the first that matches: let it be the longest.
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	secrets = slices.Compact(secrets)
 	var pairs []string
-	for _, s := range slices.Compact(secrets) {
+	for _, s := range secrets {
 		pairs = append(pairs, s, "<secret>")
 	}
 	if len(pairs) == 0 {
 		return Mask{}
 	}
-	return Mask{replacer: strings.NewReplacer(pairs...)}
+	return Mask{secrets: secrets, replacer: strings.NewReplacer(pairs...)}
 }
 
 // URLSecrets returns what of a URL may be a secret: the password, the user, who
@@ -90,6 +92,21 @@ func (m Mask) Clean(text string) string {
 		count++
 	}
 	return text
+}
+
+// CleanExcerpt is Clean for a text that may have been cut off: the first part of a
+// secret at its end is left out too.
+func (m Mask) CleanExcerpt(text string) string {
+	text = m.hide(text)
+	for _, secret := range m.secrets {
+		for n := min(len(secret)-1, len(text)); n > 0; n-- {
+			if strings.HasSuffix(text, secret[:n]) {
+				text = text[:len(text)-n]
+				break
+			}
+		}
+	}
+	return m.Clean(text)
 }
 
 func (m Mask) hide(text string) string {

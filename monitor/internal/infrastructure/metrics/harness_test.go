@@ -46,7 +46,7 @@ func (e *exporter) address() string { return strings.TrimPrefix(e.URL, "http://"
 func parse(t *testing.T, scrapeConfigs, rules string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("test.yml", []byte(
-		"global: {scrape_interval: 100ms, evaluation_interval: 1s, external_labels: {cluster: blue}}\n"+scrapeConfigs))
+		"global: {scrape_interval: 200ms, evaluation_interval: 1s, external_labels: {cluster: blue}}\n"+scrapeConfigs))
 	if err != nil {
 		t.Fatal(err)
 	}

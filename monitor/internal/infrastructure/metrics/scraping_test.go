@@ -32,7 +32,7 @@ func TestTargets(t *testing.T) {
 	}
 	got := active[0]
 	if got.ScrapePool != "job0" || got.Labels["zone"] != "north" || got.DiscoveredLabels["__address__"] != e.address() ||
-		got.ScrapeURL != e.URL+"/metrics?module=x" || got.ScrapeInterval != "100ms" || got.ScrapeTimeout != "100ms" ||
+		got.ScrapeURL != e.URL+"/metrics?module=x" || got.ScrapeInterval != "200ms" || got.ScrapeTimeout != "200ms" ||
 		got.Health != "up" || got.LastScrape.IsZero() || got.LastError != "" {
 		t.Errorf("target: %+v", got)
 	}

@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"time"
@@ -210,7 +211,7 @@ func (m *Metrics) WaitFirstScrape(ctx context.Context) error {
 	for !m.Ready(ctx) {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("metrics: wait for the first scrape: %w", context.Cause(ctx))
 		case <-m.done:
 			return ErrClosed
 		case <-tick.C:

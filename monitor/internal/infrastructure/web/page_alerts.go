@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/uow-go/uow/outbox"
+
 	"github.com/uow-go/uow/monitor/internal/application"
 	"github.com/uow-go/uow/monitor/internal/domain"
 )
@@ -52,6 +54,7 @@ type stateView struct {
 type chip struct {
 	Destination, Text, Class, Title string
 	At                              time.Time // shown instead of Text when not zero
+	open                            bool      // not delivered yet
 }
 
 func (s *Server) alertsPage(r *http.Request, now time.Time) (view, error) {
@@ -79,6 +82,9 @@ func (s *Server) alertsPage(r *http.Request, now time.Time) (view, error) {
 		if data.Found++; data.Found <= maxRows {
 			data.Rows = append(data.Rows, newAlertRow(a, state, v.Filter))
 		}
+	}
+	if err := s.addHeld(r, data.Rows); err != nil {
+		return v, err
 	}
 	data.Tiles = tiles(counts)
 	v.Count, v.Data = counts["firing"], data
@@ -162,7 +168,7 @@ func holdTitle(a domain.Alert) string {
 }
 
 func newChip(l application.LastDelivery) chip {
-	c := chip{Destination: l.Destination, Title: chipTitle(l)}
+	c := chip{Destination: l.Destination, Title: chipTitle(l), open: l.State == domain.Undelivered}
 	switch {
 	case l.State == domain.Delivered:
 		c.Class, c.At = "ok", l.At
@@ -178,6 +184,49 @@ func newChip(l application.LastDelivery) chip {
 		c.Class, c.Text = "warn", fmt.Sprintf("retry %d", l.Attempts)
 	}
 	return c
+}
+
+// addHeld adds to the chips of what is not delivered what the outbox knows of it.
+func (s *Server) addHeld(r *http.Request, rows []alertRow) error {
+	if !slices.ContainsFunc(rows, alertRow.open) {
+		return nil
+	}
+	destinations, err := s.config.Reader.Outbox(r.Context())
+	if err != nil {
+		return err
+	}
+	type place struct{ destination, alert string }
+	held := map[place]outbox.Hold{}
+	for _, d := range destinations {
+		for _, h := range d.Held {
+			if h.State != outbox.Waiting { // what it waits for says more
+				held[place{d.Destination, h.Key}] = h.Hold
+			}
+		}
+	}
+	for _, row := range rows {
+		for i := range row.Chips {
+			c := &row.Chips[i]
+			if h, ok := held[place{c.Destination, row.ID}]; ok && c.open {
+				c.hold(h)
+			}
+		}
+	}
+	return nil
+}
+
+func (r alertRow) open() bool {
+	return slices.ContainsFunc(r.Chips, func(c chip) bool { return c.open })
+}
+
+func (c *chip) hold(h outbox.Hold) {
+	if h.State == outbox.Parked {
+		c.Class, c.Text = "bad", "parked"
+		c.Title += " · not tried again until a person decides: " + h.Reason
+		return
+	}
+	c.Class, c.Text = "warn", fmt.Sprintf("retry %d", h.Attempts)
+	c.Title += " · next attempt " + newMoment(h.NextAt, h.NextAt).Full
 }
 
 func chipTitle(l application.LastDelivery) string {

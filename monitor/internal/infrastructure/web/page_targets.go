@@ -15,9 +15,9 @@ type targetsView struct {
 }
 
 type poolView struct {
-	Name    string
-	Up, All int
-	Rows    []targetRow
+	Name          string
+	Up, Down, All int
+	Rows          []targetRow
 }
 
 type targetRow struct {
@@ -64,6 +64,7 @@ func (d *targetsView) count(t Target, p *poolView) {
 		p.Up++
 		d.Up++
 	case targetDown:
+		p.Down++
 		d.Down++
 	default:
 		d.Unknown++

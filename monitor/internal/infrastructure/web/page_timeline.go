@@ -21,15 +21,23 @@ type timelineView struct {
 	Annotations []labelView
 	Rule        *RuleInfo // nil when it is configured no longer
 	RuleAnchor  string
+	Newest      *nowEntry
 	Entries     []entry
 	// Cut is set when there may be more history than the page shows.
 	Cut bool
 }
 
+// nowEntry is the line above the newest entry, for an alert that lasts.
+type nowEntry struct {
+	entry
+	State string
+	Value domain.Decimal
+}
+
 // timelineLimit is the greatest number of lines of a kind that the reader gives.
 const timelineLimit = 500
 
-func (s *Server) timelinePage(r *http.Request, _ time.Time) (view, error) {
+func (s *Server) timelinePage(r *http.Request, now time.Time) (view, error) {
 	t, err := s.timeline(r, r.Form.Get("id"))
 	if err != nil {
 		return view{}, err
@@ -49,10 +57,21 @@ func (s *Server) timelinePage(r *http.Request, _ time.Time) (view, error) {
 	if rule, ok := rules.by[ruleKey{a.Group, a.Rule}]; ok {
 		data.Rule, data.RuleAnchor = &rule, ruleAnchor(a.Group, rule)
 	}
-	v := view{Title: data.Name, Page: "timeline", Data: data}
+	v := view{Title: data.Name, Page: "timeline"}
+	if t.Alert != nil && isActive(application.AlertView{Alert: *a}) && len(data.Entries) > 0 {
+		newest := data.Entries[0]
+		data.Newest = &nowEntry{
+			entry: entry{At: now, Above: newest.Above, Elapsed: now.Sub(newest.At)},
+			State: "still " + string(a.State), Value: a.Value,
+		}
+		if a.Hold != domain.HoldNone {
+			data.Newest.State = "still held: " + string(a.Hold)
+		}
+	}
 	if a.State == domain.Firing {
 		v.Count = 1
 	}
+	v.Data = data
 	return v, nil
 }
 

@@ -343,9 +343,22 @@ func TestSampleServer(t *testing.T) {
 		s = emptySample(t, time.Now())
 	}
 	s.config.Clock = time.Now
+	if os.Getenv("TOCSIN_SAMPLE_LIVE") != "" {
+		go s.live()
+	}
 	l, err := net.Listen("tcp", address)
 	check(t, err)
 	if err := s.server().Serve(t.Context(), l); err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
+	}
+}
+
+// live adds an alert every few seconds.
+func (s *sample) live() {
+	for i := range 1000 {
+		time.Sleep(3 * time.Second)
+		s.alert(shopGroup, "CheckoutErrors", "CheckoutErrors", domain.Firing, time.Duration(i)*time.Second,
+			map[string]string{"service": fmt.Sprintf("live-%d", i), "severity": "page"}, nil)
+		s.config.Changes.Notify()
 	}
 }

@@ -38,7 +38,7 @@ func TestStatuses(t *testing.T) {
 		if got.Outcome != want || got.Status != status {
 			t.Errorf("%d: %+v, want %s", status, got, want)
 		}
-		if wait := got.After == 2*time.Minute; wait == (want == domain.OutcomeDelivered) {
+		if wait := got.After == 2*time.Minute; wait != (want == domain.OutcomeRetry) {
 			t.Errorf("%d: After = %s", status, got.After)
 		}
 		if redirected := status >= 300 && status <= 399; redirected && got.Detail != "redirects are not followed" {
@@ -167,4 +167,19 @@ func FuzzSecret(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestDetailShowsNoHalfSecret(t *testing.T) {
+	r := newReceiver(t)
+	const secret = "0123456789abcdefghijklmnopqrstuvwxyz"
+	sender := newSender(t, webhook.Config{URL: r.URL, Headers: map[string]string{"X-Key": secret}})
+	for gap := 210; gap < 260; gap++ { // an excerpt has 256 bytes
+		r.answer = func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, "why"+strings.Repeat(" ", gap)+secret)
+		}
+		if detail := sender.Send(t.Context(), notification(domain.BecameFiring), 1).Detail; strings.Contains(detail, "0") {
+			t.Errorf("gap %d: %q", gap, detail)
+		}
+	}
 }

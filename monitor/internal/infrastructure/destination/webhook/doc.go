@@ -4,9 +4,9 @@
 //
 //	Idempotency-Key    the notification's id: the same in every attempt
 //	Tocsin-Attempt     the number of the attempt, from 1
-//	webhook-id         the notification's id      ⎫ Standard Webhooks, when
-//	webhook-timestamp  seconds since 1970         ⎬ there is a secret
-//	webhook-signature  v1,<base64 of HMAC-SHA256> ⎭
+//	webhook-id         the notification's id, for Standard Webhooks
+//	webhook-timestamp  when the attempt began, in seconds since 1970
+//	webhook-signature  v1,<base64 of HMAC-SHA256>, when there is a secret
 //
 // A receiver that has seen the id can answer 2xx and do nothing: an attempt is
 // repeated when its answer was lost.

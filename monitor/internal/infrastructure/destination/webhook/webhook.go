@@ -1,14 +1,17 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
+	"sync"
 	"time"
+
+	"github.com/uow-go/uow/publishers/webhook"
 
 	"github.com/uow-go/uow/monitor/internal/application"
 	"github.com/uow-go/uow/monitor/internal/domain"
@@ -51,9 +54,9 @@ type Config struct {
 	// GeneratorURL, when set, returns where the alert's source can be seen.
 	// Default: the external URL of the notification.
 	GeneratorURL func(n domain.Notification) string
-	// Client has the transport. Its redirect policy is not used. Default: one that
-	// a receiver can't hold up or flood.
-	Client *http.Client
+	// Transport sends the requests. Default: one that a receiver can't hold up or
+	// flood.
+	Transport http.RoundTripper
 	// Timeout is for one attempt, the answer included. Default: 10 seconds.
 	Timeout time.Duration
 	// Now is the clock of the signatures. Default: time.Now.
@@ -63,57 +66,40 @@ type Config struct {
 // Sender is an application.Sender that posts notifications. It may be used from
 // many goroutines.
 type Sender struct {
-	cfg     Config
-	client  *http.Client
-	secrets []string // of the configuration, but for the keys
+	cfg       Config
+	transport http.RoundTripper
+	secrets   []string // of the configuration, but for the keys
+
+	mu     sync.Mutex
+	secret string // the one that poster signs with
+	poster *webhook.Publisher
 }
 
 var _ application.Sender = (*Sender)(nil)
 
 // New checks the configuration, reads the secret, and makes no request.
 func New(cfg Config) (*Sender, error) {
-	u, err := check(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.Format == "" {
+	switch cfg.Format {
+	case "":
 		cfg.Format = CloudEvents
+	case CloudEvents, Alertmanager:
+	default:
+		return nil, fmt.Errorf("%w: Format is %q, and not cloudevents or alertmanager", ErrConfig, cfg.Format)
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
+	if _, err := url.Parse(cfg.Source); err != nil {
+		return nil, fmt.Errorf("%w: Source: %w", ErrConfig, err)
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	s := &Sender{cfg: cfg, transport: newTransport(cfg.Transport)}
+	if _, _, err := s.current(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := &Sender{cfg: cfg, client: newClient(cfg.Client)}
-	s.secrets = append(destination.URLSecrets(u), destination.PathSecrets(u)...)
+	if u, err := url.Parse(cfg.URL); err == nil {
+		s.secrets = append(destination.URLSecrets(u), destination.PathSecrets(u)...)
+	}
 	for _, value := range cfg.Headers {
 		s.secrets = append(s.secrets, value)
 	}
-	if _, _, err := s.keys(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
 	return s, nil
-}
-
-// newClient never follows a redirect: it would take the notification, with its
-// headers, to a place that nobody configured, or make a GET of it that any page
-// answers with 200.
-func newClient(given *http.Client) *http.Client {
-	client := http.Client{Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:      true,
-		TLSHandshakeTimeout:    5 * time.Second,
-		MaxIdleConnsPerHost:    4,
-		IdleConnTimeout:        3 * time.Second, // shorter than receivers', whose closing would cost an attempt
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true,
-	}}
-	if given != nil {
-		client = *given
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
 }
 
 // Send posts the notification.
@@ -126,38 +112,17 @@ func (s *Sender) Send(ctx context.Context, n domain.Notification, number int) ap
 	if err != nil {
 		return application.Answer{Outcome: domain.OutcomeRefused, Detail: s.mask().Clean("webhook: " + err.Error())}
 	}
-	keys, texts, err := s.keys()
+	poster, keys, err := s.current()
 	if err != nil { // an unsigned notification would be worse than a late one
-		return application.Answer{Outcome: domain.OutcomeRetry, Detail: s.mask().Clean("webhook: " + err.Error())}
+		return application.Answer{Outcome: domain.OutcomeRetry, Detail: s.mask(keys...).Clean("webhook: " + err.Error())}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, bytes.NewReader(body))
-	if err != nil { // its text holds the URL
-		return application.Answer{Outcome: domain.OutcomeRetry, Detail: "webhook: the request could not be made"}
-	}
-	s.setHeaders(request, n, number)
-	if len(keys) > 0 {
-		sign(request.Header, keys, n.ID, s.cfg.Now(), body)
-	}
-	return destination.Exchange(s.client, request, outcome, s.mask(texts...))
-}
-
-func (s *Sender) setHeaders(request *http.Request, n domain.Notification, number int) {
-	for name, value := range s.cfg.Headers {
-		request.Header.Set(name, value)
-		if http.CanonicalHeaderKey(name) == "Host" {
-			request.Host = value
-		}
-	}
-	request.Header.Set("Content-Type", s.cfg.Format.contentType())
-	if request.Header.Get("User-Agent") == "" {
-		request.Header.Set("User-Agent", "tocsin")
-	}
-	request.Header.Set("Tocsin-Attempt", strconv.Itoa(number))
-	// With a key in its usual spelling net/http sends a request twice when the
-	// connection breaks. That would be an attempt that the ledger does not have.
-	request.Header["idempotency-key"] = []string{n.ID}
+	attempt := poster.Post(ctx, webhook.Request{
+		ID:          n.ID,
+		ContentType: s.cfg.Format.contentType(),
+		Body:        body,
+		Headers:     map[string]string{"Tocsin-Attempt": strconv.Itoa(number)},
+	})
+	return answer(attempt, s.mask(keys...))
 }
 
 func (s *Sender) mask(more ...string) destination.Mask {
@@ -170,21 +135,4 @@ func (s *Sender) body(n domain.Notification) (event any, ok bool) {
 		return s.message(n)
 	}
 	return s.cloudEvent(n), true
-}
-
-// outcome refuses for good where the receiver says that this notification can't
-// be taken, or never anything again (410). All else can be put right without the
-// notification being changed: a wrong password, a page that is not there yet, a
-// redirect. 409 is the answer to an Idempotency-Key whose first attempt is still
-// being handled.
-func outcome(status int) domain.Outcome {
-	if status >= 200 && status <= 299 {
-		return domain.OutcomeDelivered
-	}
-	switch status {
-	case http.StatusBadRequest, http.StatusGone, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return domain.OutcomeRefused
-	}
-	return domain.OutcomeRetry
 }

@@ -1,0 +1,94 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// cloudEventsType is the media type of the structured mode in JSON.
+const cloudEventsType = "application/cloudevents+json; charset=utf-8"
+
+// CloudEvents returns an Encoder for CloudEvents 1.0 in structured JSON, with
+// these attributes:
+//
+//   - id and type are the message's; subject is AggregateID, time is CreatedAt.
+//   - datacontenttype is the header "content-type". The payload is embedded as
+//     JSON when it is JSON and is said to be, else as data_base64.
+//   - partitionkey is Key. sequence is Sequence, where there is one, with leading
+//     zeros: the extension demands that values can be ordered as text.
+//   - Headers whose names can be names of attributes (lower-case letters and
+//     digits), such as traceparent and dataschema, become attributes.
+func CloudEvents(source string) Encoder {
+	return func(m outbox.Message) (string, []byte, error) {
+		body, err := encodeCloudEvent(source, m)
+		return cloudEventsType, body, err
+	}
+}
+
+func encodeCloudEvent(source string, m outbox.Message) ([]byte, error) {
+	if m.ID == "" || m.Type == "" {
+		return nil, errors.New("webhook: a CloudEvent needs an id and a type")
+	}
+	event := map[string]any{}
+	for name, value := range m.Headers {
+		if isAttribute(name) && value != "" {
+			event[name] = value
+		}
+	}
+	delete(event, "data")
+	event["specversion"] = "1.0"
+	event["id"] = m.ID
+	event["source"] = source
+	event["type"] = m.Type
+	event["time"] = m.CreatedAt.UTC().Format(time.RFC3339Nano)
+	setText(event, "subject", m.AggregateID)
+	setText(event, "partitionkey", m.Key)
+	setText(event, "datacontenttype", m.Headers["content-type"])
+	if m.Sequence > 0 {
+		event["sequence"] = fmt.Sprintf("%020d", m.Sequence)
+	}
+	switch {
+	case len(m.Payload) == 0:
+	case isJSON(m.Headers["content-type"]) && json.Valid(m.Payload):
+		event["data"] = json.RawMessage(m.Payload)
+	default:
+		event["data_base64"] = m.Payload
+	}
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(event); err != nil {
+		return nil, fmt.Errorf("webhook: encode message %s: %w", m.ID, err)
+	}
+	return bytes.TrimSuffix(body.Bytes(), []byte("\n")), nil
+}
+
+func setText(event map[string]any, name, value string) {
+	if value == "" {
+		delete(event, name)
+		return
+	}
+	event[name] = value
+}
+
+// isAttribute reports whether a header's name can be the name of an attribute.
+func isAttribute(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
+}
+
+func isJSON(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return false
+	}
+	return media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
+}

@@ -1,0 +1,95 @@
+package uowtest
+
+import (
+	"context"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+func (s *brokenStore) Scan(ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
+	if s.closed.Load() {
+		return nil, after, errClosed
+	}
+	if s.fault.scan != nil {
+		return s.fault.scan(s, ctx, after, limit, topics)
+	}
+	return s.Log.Scan(ctx, after, limit, topics)
+}
+
+func (s *brokenStore) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
+	if s.closed.Load() {
+		return outbox.Lease{}, errClosed
+	}
+	if s.fault.acquire != nil {
+		return s.fault.acquire(s, ctx, cursor)
+	}
+	return s.Log.Acquire(ctx, cursor)
+}
+
+func (s *brokenStore) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	if s.fault.settle != nil {
+		return s.fault.settle(s, ctx, lease, settlement)
+	}
+	return s.Log.Settle(ctx, lease, settlement)
+}
+
+func (s *brokenStore) Held(ctx context.Context, cursor string, filter outbox.HeldFilter) ([]outbox.Held, error) {
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	if s.fault.held != nil {
+		return s.fault.held(s, ctx, cursor, filter)
+	}
+	return s.Log.Held(ctx, cursor, filter)
+}
+
+func (s *brokenStore) Redrive(ctx context.Context, cursor string, positions []int64) (int, error) {
+	if s.closed.Load() {
+		return 0, errClosed
+	}
+	if s.fault.redrive != nil {
+		return s.fault.redrive(s, ctx, cursor, positions)
+	}
+	return s.Log.Redrive(ctx, cursor, positions)
+}
+
+func (s *brokenStore) Discard(ctx context.Context, cursor string, positions []int64) (int, error) {
+	if s.closed.Load() {
+		return 0, errClosed
+	}
+	if s.fault.discard != nil {
+		return s.fault.discard(s, ctx, cursor, positions)
+	}
+	return s.Log.Discard(ctx, cursor, positions)
+}
+
+func (s *brokenStore) Trim(ctx context.Context, before time.Time, limit int) (int, error) {
+	if s.closed.Load() {
+		return 0, errClosed
+	}
+	if s.fault.trim != nil {
+		return s.fault.trim(s, ctx, before, limit)
+	}
+	return s.Log.Trim(ctx, before, limit)
+}
+
+func (s *brokenStore) Stats(ctx context.Context) (outbox.Stats, error) {
+	if s.closed.Load() {
+		return outbox.Stats{}, errClosed
+	}
+	if s.fault.stats != nil {
+		return s.fault.stats(s, ctx)
+	}
+	return s.Log.Stats(ctx)
+}
+
+func (s *brokenStore) Drop(ctx context.Context, cursor string) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	return s.Log.Drop(ctx, cursor)
+}

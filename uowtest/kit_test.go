@@ -1,0 +1,162 @@
+package uowtest
+
+import (
+	"testing"
+)
+
+// TestSound runs all checks against a store without a fault.
+func TestSound(t *testing.T) { TestStore(t, newHarness(fault{})) }
+
+// TestEachCheckCanFail breaks the store in each way, and demands that the check
+// which guards against it fails.
+func TestEachCheckCanFail(t *testing.T) {
+	checks := map[string]Check{}
+	for _, c := range Checks() {
+		checks[c.Name] = c
+	}
+	broken := map[string]bool{}
+	for _, row := range breakages(t) {
+		broken[row.check] = true
+		t.Run(row.check+"/"+row.fault, func(t *testing.T) {
+			check, ok := checks[row.check]
+			if !ok {
+				t.Fatalf("there is no check %s", row.check)
+			}
+			failures := check.Failures(t, newHarness(row.store))
+			if len(failures) == 0 {
+				t.Errorf("%s passes a store that %s", row.check, row.fault)
+			}
+			for _, f := range failures {
+				t.Log(f)
+			}
+		})
+	}
+	for name := range checks {
+		if !broken[name] {
+			t.Errorf("nothing shows that %s can fail", name)
+		}
+	}
+}
+
+// breakage is a fault, in words too, and a check that must find it.
+type breakage struct {
+	check string
+	fault string
+	store fault
+}
+
+func breakages(t testing.TB) []breakage {
+	return []breakage{
+		{"P01_all_or_nothing", "commits half", commitsHalf()},
+		{"P01_messages_and_rows_together", "stores the messages of refused units", storesMessagesAnyway()},
+		{"P01_nothing_visible_before_the_commit", "makes a flush visible", flushIsVisible()},
+		{"P01_one_snapshot", "sees commits of others", seesOtherCommits()},
+		{"P01_native_writes", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P01_native_writes", "writes natively beside the unit", nativeOutside()},
+		{"P01_readers_see_whole_commits", "sees commits of others", seesOtherCommits()},
+
+		{"P02_error_rolls_back", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P02_error_rolls_back", "commits although the closure failed", ignoresErrors()},
+		{"P03_panic_rolls_back_and_goes_on", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P03_panic_rolls_back_and_goes_on", "swallows panics", swallowsPanics()},
+		{"P04_goexit_rolls_back", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P04_goexit_rolls_back", "commits after Goexit", commitsInDefer()},
+		{"P05_cancelled_context_rolls_back", "commits whatever became of the context", ignoresContext()},
+		{"P05_cancelled_context_rolls_back", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P05_expired_context_rolls_back", "commits whatever became of the context", ignoresContext()},
+		{"P05_rollback_needs_no_context", "needs the context for a rollback", rollbackNeedsContext()},
+		{"P06_close_without_commit_rolls_back", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P06_close_after_commit_does_nothing", "forgets what was flushed", flushDoesNothing()},
+
+		{"P07_use_after_the_end", "leaves units open", neverEnds()},
+		{"P07_native_use_after_the_end", "writes natively beside the unit", nativeOutside()},
+		// The refusals are package uow's, and its own tests prove them. What a store
+		// can break is what the uses that went well have written.
+		{"P07_use_from_two_goroutines", "drops a write", dropsLastWrite()},
+		{"P08_no_repository_without_a_unit", "leaves units open", neverEnds()},
+
+		{"P09_same_pointer", "gets one row at most", getsAtMost(1)},
+		{"P09_queries_see_own_changes", "drops the last row of a query", findDropsLast()},
+		{"P09_queries_see_flushed_changes", "drops the last row of a query", findDropsLast()},
+		{"P09_limit_counts_own_changes", "halves the limit of a query", findHalvesLimit()},
+		{"P09_removed_is_gone", "ignores deletes", ignoresDeletes()},
+		{"P10_reading_changes_nothing", "writes what was read", writesWhatWasRead()},
+		{"P10_only_changed_rows_are_written", "writes what was read", writesWhatWasRead()},
+		{"P10_old_formats_are_no_change", "writes what was read", writesWhatWasRead()},
+		{"P10_maps_are_compared", "writes what was read", writesWhatWasRead()},
+		{"P10_bodies_come_back_unchanged", "loses zero characters", manglesBodies()},
+
+		{"P11_second_commit_conflicts", "ignores versions", ignoresVersions()},
+		{"P11_update_of_a_deleted_row", "ignores versions", ignoresVersions()},
+		{"P11_remove_of_a_changed_row", "ignores versions", ignoresVersions()},
+		{"P11_add_of_an_existing_row", "ignores versions", ignoresVersions()},
+		{"P11_required_version", "ignores checks", ignoresChecks()},
+		{"P11_versions_go_on_after_a_removal", "restarts versions", restartsVersions()},
+		{"P11_row_57_of_a_batch_of_100", "ignores versions", ignoresVersions()},
+		{"P11_every_kind_of_row_in_a_batch", "ignores versions", ignoresVersions()},
+		{"P11_flush_finds_conflicts", "ignores versions", ignoresVersions()},
+		{"P11_flushed_rows_are_guarded", "applies flushes to whatever is there", flushIsNotGuarded()},
+		{"P11_two_units_that_flushed", "applies flushes to whatever is there", flushIsNotGuarded()},
+		{"P11_no_lost_updates", "ignores versions", ignoresVersions()},
+		{"P11_one_of_many_adds", "ignores versions", ignoresVersions()},
+
+		{"P13_aggregates_are_detached", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P13_aggregates_are_detached", "leaves units open", neverEnds()},
+		{"P13_changes_after_the_end_do_nothing", "ends units late", endsLate()},
+		{"P18_no_goroutine_outlives_its_unit", "leaks goroutines", leaksGoroutines(t)},
+		{"P18_connections_come_back", "does nothing in a rollback", rollbackDoesNothing()},
+		{"P18_store_goes_on_after_failures", "loses connections of a small pool", smallPool()},
+
+		{"P19_events_and_messages_in_order", "reverses messages", reversesMessages()},
+		{"P19_events_and_messages_in_order", "drops the last message", dropsLastMessage()},
+		{"P19_rollback_stores_none", "stores what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P19_sequences_have_no_gaps", "drops the last message", dropsLastMessage()},
+		{"P19_messages_are_kept_whole", "drops headers", dropsHeaders()},
+		{"P20_nothing_before_the_commit", "makes a flush visible", flushIsVisible()},
+		{"P20_nothing_is_forgotten", "shows each message once", scanShowsOnce()},
+		{"P22_no_message_is_skipped", "goes past what it does not show", scanSkipsGaps()},
+		{"P22_no_message_is_skipped", "stores messages after their commit", storesMessagesLate()},
+		{"P22_commit_order_is_stream_order", "stores messages after their commit", storesMessagesLate()},
+		{"P22_rollbacks_leave_no_trap", "stores what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P23_held_messages_are_listed", "ignores the filter", heldIgnoresFilter()},
+		{"P23_held_state_changes", "ignores releases", settleIgnoresRelease()},
+		{"P23_redrive", "redrives nothing", redriveDoesNothing()},
+		{"P23_discard", "counts all it was told", discardCountsAll()},
+		{"P23_held_belongs_to_its_cursor", "has one cursor for all", sharesCursors()},
+
+		{"P25_before_commit_can_veto", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P25_after_commit_runs_once_and_after", "says that it committed and did not", commitLies()},
+		{"P25_after_commit_runs_once_and_after", "repeats what went well", runsTwice()},
+		{"P25_after_commit_not_after_a_failure", "ignores versions", ignoresVersions()},
+		{"P25_after_rollback_in_reverse_order", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P25_failing_after_hook", "says that it committed and did not", commitLies()},
+
+		{"Log_scan_goes_on_where_it_stopped", "ignores the limit", scanIgnoresLimit()},
+		{"Log_acquire", "gives the same epoch again", acquireKeepsEpoch()},
+		{"Log_stale_lease_changes_nothing", "ignores epochs", settleIgnoresEpochs()},
+		{"Log_lease_of_a_dropped_cursor", "ignores epochs", settleIgnoresEpochs()},
+		{"Log_cursors_are_independent", "has one cursor for all", sharesCursors()},
+		{"Log_stats", "forgets what is parked", statsForgetHeld()},
+		{"Log_trim_keeps_what_is_not_delivered", "trims what is not delivered", trimsUndelivered()},
+		{"Log_trim_keeps_what_is_held", "trims what is held", trimsHeld()},
+		{"Log_trim_heeds_time_and_limit", "ignores the limit of Trim", trimIgnoresLimit()},
+		{"Log_trim_heeds_time_and_limit", "ignores the time of Trim", trimIgnoresTime()},
+		{"Log_positions_never_come_back", "restarts positions", restartsPositions()},
+
+		{"Query_by_id", "ignores case in the order", findIgnoresCase()},
+		{"Query_missing_values", "ignores conditions", findIgnoresWhere()},
+		{"Query_edges", "ignores the order", findIgnoresOrder()},
+		{"Query_random", "ignores the limit of a query", findIgnoresLimit()},
+		{"Query_across_commits", "drops the last row of a query", findDropsLast()},
+		{"Index_unique_refuses_duplicates", "ignores unique indexes", ignoresUnique()},
+		{"Index_unique_missing_values", "lets missing values collide", missingValuesCollide()},
+		{"Index_unique_values_move_on", "never frees values", neverFreesValues()},
+		{"Index_unique_holds_between_units", "ignores unique indexes", ignoresUnique()},
+
+		{"Store_many_rows", "gets 1000 rows at most", getsAtMost(1000)},
+		{"Store_empty_units", "writes what was read", writesWhatWasRead()},
+		{"Store_closed", "stays open", staysOpen()},
+		{"Store_closed_log", "stays open", staysOpen()},
+		{"Store_reopened", "forgets everything", forgetsEverything()},
+	}
+}

@@ -1,0 +1,181 @@
+package uowtest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// Faults of the log, each named after what it does wrong.
+
+// scanSkipsGaps goes past a message that it does not show, as a reader does that
+// takes an id which is not committed yet for none.
+func scanSkipsGaps() fault {
+	return fault{scan: func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
+		got, next, err := s.Log.Scan(ctx, after, limit, topics)
+		got = slices.DeleteFunc(got, func(m outbox.Message) bool { return m.Position%10 == 7 })
+		return got, next, err
+	}}
+}
+
+// scanShowsOnce shows each message to the first who asks.
+func scanShowsOnce() fault {
+	return fault{scan: func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
+		got, next, err := s.Log.Scan(ctx, after, limit, topics)
+		got = slices.DeleteFunc(got, func(m outbox.Message) bool { return s.seen[m.Position] })
+		for _, m := range got {
+			s.seen[m.Position] = true
+		}
+		return got, next, err
+	}}
+}
+
+func scanIgnoresLimit() fault {
+	return fault{scan: func(s *brokenStore, ctx context.Context, after int64, _ int, topics []string) ([]outbox.Message, int64, error) {
+		return s.Log.Scan(ctx, after, 1<<30, topics)
+	}}
+}
+
+func acquireKeepsEpoch() fault {
+	return fault{acquire: func(s *brokenStore, ctx context.Context, cursor string) (outbox.Lease, error) {
+		lease, err := s.Log.Acquire(ctx, cursor)
+		lease.Epoch = 1
+		return lease, err
+	}}
+}
+
+// settleIgnoresEpochs takes each lease for the newest.
+func settleIgnoresEpochs() fault {
+	return fault{
+		acquire: func(s *brokenStore, ctx context.Context, cursor string) (outbox.Lease, error) {
+			lease, err := s.Log.Acquire(ctx, cursor)
+			s.epochs[cursor] = lease.Epoch
+			return lease, err
+		},
+		settle: func(s *brokenStore, ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+			lease.Epoch = s.epochs[lease.Cursor]
+			return s.Log.Settle(ctx, lease, settlement)
+		},
+	}
+}
+
+func settleIgnoresRelease() fault {
+	return fault{settle: func(s *brokenStore, ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+		settlement.Release = nil
+		return s.Log.Settle(ctx, lease, settlement)
+	}}
+}
+
+// sharesCursors has one cursor whatever its name.
+func sharesCursors() fault {
+	const one = "relay"
+	return fault{
+		acquire: func(s *brokenStore, ctx context.Context, _ string) (outbox.Lease, error) { return s.Log.Acquire(ctx, one) },
+		held: func(s *brokenStore, ctx context.Context, _ string, filter outbox.HeldFilter) ([]outbox.Held, error) {
+			return s.Log.Held(ctx, one, filter)
+		},
+		redrive: func(s *brokenStore, ctx context.Context, _ string, positions []int64) (int, error) {
+			return s.Log.Redrive(ctx, one, positions)
+		},
+		discard: func(s *brokenStore, ctx context.Context, _ string, positions []int64) (int, error) {
+			return s.Log.Discard(ctx, one, positions)
+		},
+	}
+}
+
+func heldIgnoresFilter() fault {
+	return fault{held: func(s *brokenStore, ctx context.Context, cursor string, _ outbox.HeldFilter) ([]outbox.Held, error) {
+		return s.Log.Held(ctx, cursor, outbox.HeldFilter{})
+	}}
+}
+
+func redriveDoesNothing() fault {
+	return fault{redrive: func(*brokenStore, context.Context, string, []int64) (int, error) { return 1, nil }}
+}
+
+func discardCountsAll() fault {
+	return fault{discard: func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error) {
+		_, err := s.Log.Discard(ctx, cursor, positions)
+		return len(positions), err
+	}}
+}
+
+// trimsUndelivered takes each message for delivered.
+func trimsUndelivered() fault {
+	return fault{trim: func(s *brokenStore, ctx context.Context, before time.Time, limit int) (int, error) {
+		stats, err := s.Log.Stats(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, c := range append(stats.Cursors, outbox.CursorStats{Cursor: "trimmer"}) {
+			lease := outbox.Lease{Cursor: c.Cursor, Epoch: c.Epoch}
+			if c.Epoch == 0 {
+				lease, _ = s.Log.Acquire(ctx, c.Cursor)
+			}
+			if err := s.Log.Settle(ctx, lease, outbox.Settlement{Position: stats.End}); err != nil {
+				return 0, err
+			}
+		}
+		return s.Log.Trim(ctx, before, limit)
+	}}
+}
+
+// trimsHeld lets go of all that is held.
+func trimsHeld() fault {
+	return fault{trim: func(s *brokenStore, ctx context.Context, before time.Time, limit int) (int, error) {
+		held, err := s.Log.Held(ctx, "relay", outbox.HeldFilter{})
+		if err != nil {
+			return 0, err
+		}
+		for _, h := range held {
+			if _, err := s.Log.Discard(ctx, "relay", []int64{h.Position}); err != nil {
+				return 0, err
+			}
+		}
+		return s.Log.Trim(ctx, before, limit)
+	}}
+}
+
+func trimIgnoresLimit() fault {
+	return fault{trim: func(s *brokenStore, ctx context.Context, before time.Time, _ int) (int, error) {
+		return s.Log.Trim(ctx, before, 1<<30)
+	}}
+}
+
+func trimIgnoresTime() fault {
+	return fault{trim: func(s *brokenStore, ctx context.Context, _ time.Time, limit int) (int, error) {
+		return s.Log.Trim(ctx, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), limit)
+	}}
+}
+
+// restartsPositions begins at 1 again when the log is empty.
+func restartsPositions() fault {
+	return fault{
+		trim: func(s *brokenStore, ctx context.Context, before time.Time, limit int) (int, error) {
+			n, err := s.Log.Trim(ctx, before, limit)
+			if stats, _ := s.Log.Stats(ctx); stats.Messages == 0 {
+				s.shift = stats.End
+			}
+			return n, err
+		},
+		scan: func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
+			got, next, err := s.Log.Scan(ctx, after+s.shift, limit, topics)
+			for i := range got {
+				got[i].Position -= s.shift
+			}
+			return got, next - s.shift, err
+		},
+	}
+}
+
+func statsForgetHeld() fault {
+	return fault{stats: func(s *brokenStore, ctx context.Context) (outbox.Stats, error) {
+		stats, err := s.Log.Stats(ctx)
+		for i := range stats.Cursors {
+			stats.Cursors[i].Parked = 0
+		}
+		return stats, err
+	}}
+}
