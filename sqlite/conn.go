@@ -194,7 +194,11 @@ func number(v sqldriver.Value) int64 {
 	return n
 }
 
+// blob also takes text, which users' SQL may have made of a body.
 func blob(v sqldriver.Value) []byte {
+	if s, ok := v.(string); ok {
+		return []byte(s)
+	}
 	b, _ := v.([]byte)
 	return b
 }

@@ -41,7 +41,7 @@ func registerTable(c *conn, desc driver.Collection) error {
 	if len(existing) == 0 {
 		return createTable(c, desc)
 	}
-	for name, kind := range map[string]string{"id": "TEXT", "version": "INTEGER", "sequence": "INTEGER", "body": "BLOB"} {
+	for name, kind := range map[string]string{"id": "TEXT", "version": "INTEGER", "sequence": "INTEGER", "body": "ANY"} {
 		if existing[name] != kind {
 			return fmt.Errorf("%w: column %s is %q, want %s: the table was not made by this package", ErrMismatch, name, existing[name], kind)
 		}
@@ -74,7 +74,7 @@ func createTable(c *conn, desc driver.Collection) error {
 	for _, index := range desc.Indexes {
 		fmt.Fprintf(&b, ", %s %s", quote(index.Name), columnType(index.Kind))
 	}
-	b.WriteString(", body BLOB NOT NULL) STRICT, WITHOUT ROWID")
+	b.WriteString(", body ANY NOT NULL) STRICT, WITHOUT ROWID")
 	if err := c.script(b.String()); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	sqldriver "database/sql/driver"
 	"path/filepath"
 	"testing"
 
@@ -66,4 +67,15 @@ func script(t testing.TB, s *Store, query string) {
 	if err := s.writer.do(t.Context(), func(c *conn) error { return c.script(query) }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// check runs SQLite's own check of the file.
+func (s *Store) check(ctx context.Context) (result string, err error) {
+	err = s.reading(ctx, func(c *conn) error {
+		return c.query(ctx, func(row []sqldriver.Value) error {
+			result = text(row[0])
+			return nil
+		}, "PRAGMA integrity_check")
+	})
+	return result, err
 }

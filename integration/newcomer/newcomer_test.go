@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/uow-go/uow/integration/internal/tocsintest"
 )
@@ -120,21 +121,21 @@ func again(t *testing.T, home string) {
 		t.Fatal(err)
 	}
 	p := start(t, home)
-	evaluated := map[string]bool{}
+	last := map[string]time.Time{}
+	for _, e := range before.Evaluations {
+		last[e.ID] = e.Slot
+	}
 	tocsintest.Eventually(t, "both groups are evaluated", func() error {
 		history, err := tocsintest.ReadHistory(database)
-		if err != nil {
-			return err
+		if len(history.Evaluations) < 2 {
+			err = errors.Join(err, fmt.Errorf("only %d groups", len(history.Evaluations)))
 		}
-		for i, e := range history.Evaluations {
-			if len(before.Evaluations) > i && e.Slot.After(before.Evaluations[i].Slot) {
-				evaluated[e.ID] = true
+		for _, e := range history.Evaluations {
+			if !e.Slot.After(last[e.ID]) {
+				err = errors.Join(err, fmt.Errorf("%s is still at %v", e.ID, e.Slot))
 			}
 		}
-		if len(evaluated) < 2 {
-			return fmt.Errorf("only %v", evaluated)
-		}
-		return nil
+		return err
 	})
 	p.Stop(t)
 	after, err := tocsintest.ReadHistory(database)

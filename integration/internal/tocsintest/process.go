@@ -211,9 +211,6 @@ func tail(s string, n int) string {
 	return s
 }
 
-// Args returns the command line, without the program.
-func (p *Process) Args() []string { return p.cmd.Args[1:] }
-
 // Resident returns how much memory the process has, in bytes, and 0 where the
 // system does not tell.
 func (p *Process) Resident(t testing.TB) int64 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"time"
@@ -110,6 +111,9 @@ func (a *App) webhookSender(cfg *config.Config, d config.Destination) (applicati
 		Source:  a.url,
 
 		ExternalLabels: cfg.ExternalLabels(),
+		GeneratorURL: func(n domain.Notification) string {
+			return a.url + "/alerts?id=" + url.QueryEscape(n.Transition.Alert)
+		},
 	})
 }
 
@@ -207,6 +211,9 @@ func (a *App) addAlertmanager(cfg *config.Config, name string, c alertmanager.Co
 	}
 	c.ExternalLabels = cfg.ExternalLabels()
 	c.Relabel = relabeler(cfg.AlertRelabelConfigs)
+	c.GeneratorURL = func(labels map[string]string) string {
+		return a.url + "/?q=" + url.QueryEscape(fmt.Sprintf("%s=%q", model.AlertNameLabel, labels[model.AlertNameLabel]))
+	}
 	client, err := alertmanager.New(c)
 	if err != nil {
 		return err

@@ -63,10 +63,20 @@ type sentLease struct {
 // Prometheus.
 const maxLeasesPerPost = 256
 
-// NewLeases checks the fields and completes them.
+// NewLeases completes the fields: without a Clock it is time.Now, without a
+// Logger slog.Default(), and without an Interval every group's counts as 0.
 func NewLeases(l Leases) *Leases {
 	if l.ResendDelay <= 0 {
 		l.ResendDelay = time.Minute
+	}
+	if l.Clock == nil {
+		l.Clock = time.Now
+	}
+	if l.Logger == nil {
+		l.Logger = slog.Default()
+	}
+	if l.Interval == nil {
+		l.Interval = func(string) time.Duration { return 0 }
 	}
 	l.wake = make(chan struct{}, 1)
 	l.sent = map[string]sentLease{}

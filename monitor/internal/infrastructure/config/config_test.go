@@ -60,7 +60,6 @@ alerting:
 tocsin:
   on_gap: count
   retention: {history: 30d}
-  heartbeat: {interval: 20s}
   destinations:
   - name: ops
     type: webhook
@@ -130,8 +129,7 @@ func TestLoad(t *testing.T) {
 	if sd.Files[0] != filepath.Join(dir, "targets/*.json") {
 		t.Errorf("file_sd path: %v", sd.Files)
 	}
-	if cfg.OnGap != "count" || time.Duration(cfg.Retention.Samples) != 15*24*time.Hour || time.Duration(cfg.Retention.History) != 30*24*time.Hour ||
-		time.Duration(cfg.Heartbeat.Interval) != 20*time.Second {
+	if cfg.OnGap != "count" || time.Duration(cfg.Retention.Samples) != 15*24*time.Hour || time.Duration(cfg.Retention.History) != 30*24*time.Hour {
 		t.Errorf("tocsin: %+v", cfg.Tocsin)
 	}
 	if d := cfg.Destinations[0]; d.Format != CloudEvents || time.Duration(d.Timeout) != 10*time.Second || d.Host() != "https://hooks.example.com" {

@@ -22,7 +22,6 @@ type Tocsin struct {
 	// count or reset.
 	OnGap     domain.GapPolicy `yaml:"on_gap"`
 	Retention Retention        `yaml:"retention"`
-	Heartbeat Heartbeat        `yaml:"heartbeat"`
 }
 
 // Retention is how long things are kept.
@@ -31,12 +30,6 @@ type Retention struct {
 	History model.Duration `yaml:"history"`
 	// Samples is for the embedded metrics store; 15 days by default.
 	Samples model.Duration `yaml:"samples"`
-}
-
-// Heartbeat is the message that shows that tocsin works.
-type Heartbeat struct {
-	// Interval is 1 minute by default; 0s turns the heartbeat off.
-	Interval model.Duration `yaml:"interval"`
 }
 
 // DestinationType says how a destination is reached.
@@ -111,7 +104,6 @@ func defaultTocsin() Tocsin {
 	return Tocsin{
 		OnGap:     domain.GapShift,
 		Retention: Retention{History: model.Duration(90 * day), Samples: model.Duration(15 * day)},
-		Heartbeat: Heartbeat{Interval: model.Duration(time.Minute)},
 	}
 }
 

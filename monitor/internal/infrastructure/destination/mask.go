@@ -22,6 +22,9 @@ type Mask struct {
 // NewMask hides these texts wherever they occur. Empty ones are left out.
 func NewMask(secrets ...string) Mask {
 	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" })
+	for i, s := range secrets {
+		secrets[i] = valid(s)
+	}
 	// The replacer takes the first that matches: let it be the longest.
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	secrets = slices.Compact(secrets)
@@ -82,7 +85,7 @@ func long(texts ...string) []string {
 // Clean returns the beginning of a text without secrets and without characters
 // that do not print: each run of those becomes a space.
 func (m Mask) Clean(text string) string {
-	text = strings.ToValidUTF8(m.hide(text), "\uFFFD")
+	text = m.hide(valid(text))
 	text = m.hide(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " "))
 	count := 0
 	for i := range text {
@@ -97,7 +100,7 @@ func (m Mask) Clean(text string) string {
 // CleanExcerpt is Clean for a text that may have been cut off: the first part of a
 // secret at its end is left out too.
 func (m Mask) CleanExcerpt(text string) string {
-	text = m.hide(text)
+	text = m.hide(valid(text))
 	for _, secret := range m.secrets {
 		for n := min(len(secret)-1, len(text)); n > 0; n-- {
 			if strings.HasSuffix(text, secret[:n]) {
@@ -108,6 +111,9 @@ func (m Mask) CleanExcerpt(text string) string {
 	}
 	return m.Clean(text)
 }
+
+// valid makes texts and secrets alike where they are no UTF-8.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 func (m Mask) hide(text string) string {
 	if m.replacer == nil {

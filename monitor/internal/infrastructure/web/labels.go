@@ -14,6 +14,11 @@ type labelView struct {
 	Filter      string
 }
 
+// IsURL reports whether the value is an address that a page may link to.
+func (l labelView) IsURL() bool {
+	return strings.HasPrefix(l.Value, "https://") || strings.HasPrefix(l.Value, "http://")
+}
+
 // labelViews lists labels by name, the severity first, without those that the
 // page shows elsewhere.
 func labelViews(labels map[string]string, filter string, without ...string) []labelView {
