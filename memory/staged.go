@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -78,6 +79,9 @@ func (g *staged) write(s *store, w *driver.Write) (shift int64, err error) {
 	t, err := s.table(w.Collection)
 	if err != nil {
 		return 0, err
+	}
+	if w.Op != driver.Delete && len(w.Indexes) != len(t.desc.Indexes) {
+		return 0, fmt.Errorf("memory: %s of %s/%s has %d index values, not %d", w.Op, w.Collection, w.ID, len(w.Indexes), len(t.desc.Indexes))
 	}
 	k := key{w.Collection, w.ID}
 	old := g.current(t, k)

@@ -129,6 +129,9 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	}
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
+	if t.store.closed {
+		return ErrClosed
+	}
 	t.failed = t.staged.add(t.store, cs)
 	return t.failed
 }
@@ -143,24 +146,33 @@ func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	return err
 }
 
-// commit checks what was flushed against what others have committed since, adds
-// the rest, and makes all of it the newest state.
+// commit applies everything, and tells who waits for messages.
 func (t *tx) commit(cs *driver.ChangeSet) error {
-	s := t.store
-	s.mu.Lock()
-	err := t.staged.recheck(s)
-	if err == nil {
-		err = t.staged.add(s, cs)
+	if err := t.apply(cs); err != nil {
+		return err
 	}
-	appended := len(t.staged.messages) > 0
-	if err == nil {
-		t.staged.apply(s)
+	if len(t.staged.messages) > 0 {
+		t.store.subscribers.wake()
 	}
-	s.mu.Unlock()
-	if err == nil && appended {
-		s.subscribers.wake()
+	return nil
+}
+
+// apply checks what was flushed against what others have committed since, adds
+// the rest, and makes all of it the newest state.
+func (t *tx) apply(cs *driver.ChangeSet) error {
+	t.store.mu.Lock()
+	defer t.store.mu.Unlock()
+	if t.store.closed {
+		return ErrClosed
 	}
-	return err
+	if err := t.staged.recheck(t.store); err != nil {
+		return err
+	}
+	if err := t.staged.add(t.store, cs); err != nil {
+		return err
+	}
+	t.staged.apply(t.store)
+	return nil
 }
 
 // Rollback implements driver.Tx.

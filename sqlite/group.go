@@ -136,7 +136,7 @@ func (w *writer) runTogether(requests []*request) bool {
 		switch {
 		case r.err == nil:
 			good++
-		case !isOwn(r.err):
+		case !isOwn(r.err) || !w.conn.inTx:
 			w.rollback()
 			return false
 		}

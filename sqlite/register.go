@@ -16,7 +16,11 @@ import (
 // index that is no longer declared is dropped, its column stays.
 func (s *Store) Register(ctx context.Context, collections []driver.Collection) error {
 	tables := make(map[string]*table, len(collections))
+	taken := map[string]string{}
 	for _, desc := range collections {
+		if err := checkNames(desc, taken); err != nil {
+			return err
+		}
 		tables[desc.Name] = newTable(desc)
 		err := s.writer.do(ctx, func(c *conn) error { return registerTable(c, desc) })
 		if err != nil {
@@ -24,6 +28,23 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 		}
 	}
 	s.tables = tables
+	return nil
+}
+
+// checkNames refuses names that differ in case only, which SQLite takes for the
+// same. taken has the collections so far.
+func checkNames(desc driver.Collection, taken map[string]string) error {
+	if other, ok := taken[strings.ToLower(desc.Name)]; ok {
+		return fmt.Errorf("sqlite: collections %s and %s: the names differ in case only", other, desc.Name)
+	}
+	taken[strings.ToLower(desc.Name)] = desc.Name
+	columns := map[string]string{"id": "id", "version": "version", "sequence": "sequence", "body": "body"}
+	for _, index := range desc.Indexes {
+		if other, ok := columns[strings.ToLower(index.Name)]; ok {
+			return fmt.Errorf("sqlite: collection %s: the columns %s and %s differ in case only", desc.Name, other, index.Name)
+		}
+		columns[strings.ToLower(index.Name)] = index.Name
+	}
 	return nil
 }
 
@@ -68,13 +89,16 @@ func registerTable(c *conn, desc driver.Collection) error {
 	return nil
 }
 
+// createTable makes a table with rowids: for bodies of 2 KB it takes half the time
+// of one WITHOUT ROWID, whose upper pages would be full of bodies, and for small
+// ones the same.
 func createTable(c *conn, desc driver.Collection) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE TABLE %s (id TEXT PRIMARY KEY, version INTEGER NOT NULL, sequence INTEGER NOT NULL", quote(desc.Name))
+	fmt.Fprintf(&b, "CREATE TABLE %s (id TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, sequence INTEGER NOT NULL", quote(desc.Name))
 	for _, index := range desc.Indexes {
 		fmt.Fprintf(&b, ", %s %s", quote(index.Name), columnType(index.Kind))
 	}
-	b.WriteString(", body ANY NOT NULL) STRICT, WITHOUT ROWID")
+	b.WriteString(", body ANY NOT NULL) STRICT")
 	if err := c.script(b.String()); err != nil {
 		return err
 	}
@@ -116,11 +140,11 @@ func changeIndex(c *conn, collection string, index driver.Index, old declared, e
 func indexName(collection, index string) string { return quote(collection + "." + index) }
 
 func createIndex(c *conn, collection string, index driver.Index) error {
-	unique := ""
+	format := "CREATE INDEX %s ON %s (%s, id)" // has the order of queries, which end with the id
 	if index.Unique {
-		unique = "UNIQUE "
+		format = "CREATE UNIQUE INDEX %s ON %s (%s)"
 	}
-	err := c.script(fmt.Sprintf("CREATE %sINDEX %s ON %s (%s)", unique, indexName(collection, index.Name), quote(collection), quote(index.Name)))
+	err := c.script(fmt.Sprintf(format, indexName(collection, index.Name), quote(collection), quote(index.Name)))
 	if code(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
 		return fmt.Errorf("%w: index %s is to be unique, and two rows have the same value: %w", ErrMismatch, index.Name, err)
 	}

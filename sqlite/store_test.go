@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -327,5 +328,62 @@ func TestReadersWaitInTurn(t *testing.T) {
 	}
 	if n := inUse(s); n != 0 {
 		t.Errorf("%d connections in use, want none", n)
+	}
+}
+
+func TestNamesThatDifferInCase(t *testing.T) {
+	s, err := OpenStore(t.Context(), temporary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Register(t.Context(), []driver.Collection{{Name: "a"}, {Name: "A"}}); err == nil {
+		t.Error("two collections in one table")
+	}
+	if err := s.Register(t.Context(), []driver.Collection{{Name: "b", Indexes: []driver.Index{{Name: "ID", Kind: driver.Int}}}}); err == nil {
+		t.Error("an index in the column id")
+	}
+}
+
+func TestReadThatIsInterrupted(t *testing.T) {
+	_, s, _ := openDocuments(t, temporary(t), Options{Readers: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	err := s.reading(ctx, func(c *conn) error {
+		return c.query(ctx, func([]sqldriver.Value) error { return nil },
+			`WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 1000000000) SELECT count(*) FROM n`)
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+	if n := rows(t, s, "a"); n != 0 {
+		t.Errorf("%d rows, want none", n)
+	}
+	if n := inUse(s); n != 0 {
+		t.Errorf("%d connections in use, want none", n)
+	}
+}
+
+func TestManyShapesOfQueries(t *testing.T) {
+	_, s, _ := openDocuments(t, temporary(t), Options{Readers: 1})
+	tx, err := s.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	for i := range 2 * maxStatements {
+		q := driver.Query{Where: make([]driver.Condition, i%500)}
+		for j := range q.Where {
+			q.Where[j] = driver.Condition{Field: "note", Op: driver.Greater, Values: []driver.Value{"a"}}
+		}
+		if _, err := tx.Find(t.Context(), "documents", q); err != nil {
+			t.Fatalf("query %d: %v", i, err)
+		}
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.readers.idle[0].stmts); n > maxStatements {
+		t.Errorf("the connection keeps %d statements, want at most %d", n, maxStatements)
 	}
 }

@@ -61,9 +61,9 @@ func (k *kit) repositoryUses(ctx context.Context, r *uow.Repository[account], a 
 		{"Repository.GetMany", func() error { _, err := r.GetMany(ctx, "a", "b"); return err }},
 		{"Repository.Find", func() error { _, err := r.Find(ctx, uow.Query{}); return err }},
 		{"Repository.Add", func() error { return r.Add(&account{ID: "late"}) }},
-		{"Repository.Remove", func() error { return r.Remove(a) }},
 		{"Repository.Version", func() error { _, err := r.Version(a); return err }},
 		{"Repository.Require", func() error { return r.Require(a, 1) }},
+		{"Repository.Remove", func() error { return r.Remove(a) }},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 
 	"github.com/uow-go/uow"
 )
@@ -36,6 +37,7 @@ func noLostUpdates(k *kit) {
 				if err := k.change(ctx, u, id, 1); err != nil {
 					return err
 				}
+				runtime.Gosched() // lets others in between
 				if i%4 == 0 {
 					return u.Flush(ctx)
 				}
@@ -107,6 +109,7 @@ func (k *kit) wantSum(ctx context.Context, u *uow.Unit, ids []string, query bool
 			if err != nil {
 				return err
 			}
+			runtime.Gosched()
 			sum += a.Balance
 		}
 	}

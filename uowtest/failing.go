@@ -131,7 +131,9 @@ func closeAfterCommit(k *kit) {
 	ctx := k.Context()
 	u := k.db.Begin()
 	k.must("preparing changes", k.dirty(ctx, u))
-	k.must("Commit", u.Commit(ctx))
+	if err := u.Commit(ctx); err != nil {
+		k.broken("a unit that has flushed, and changed more since, should commit; got %v", err)
+	}
 	if err := errors.Join(u.Close(), u.Rollback(ctx), u.Close()); err != nil {
 		k.broken("Close and Rollback after Commit should return nil; got %v", err)
 	}

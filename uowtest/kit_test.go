@@ -115,7 +115,6 @@ func breakages(t testing.TB) []breakage {
 		{"P20_nothing_before_the_commit", "makes a flush visible", flushIsVisible()},
 		{"P20_nothing_is_forgotten", "shows each message once", scanShowsOnce()},
 		{"P22_no_message_is_skipped", "goes past what it does not show", scanSkipsGaps()},
-		{"P22_no_message_is_skipped", "stores messages after their commit", storesMessagesLate()},
 		{"P22_commit_order_is_stream_order", "stores messages after their commit", storesMessagesLate()},
 		{"P22_rollbacks_leave_no_trap", "stores what was flushed in a rollback", rollbackKeepsFlushed()},
 		{"P23_held_messages_are_listed", "ignores the filter", heldIgnoresFilter()},

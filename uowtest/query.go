@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/driver"
 )
 
 func queryChecks() []Check {
@@ -77,16 +78,26 @@ func (k *kit) addThings(all []*thing) {
 	})
 }
 
-// wantThings demands that a query in a new unit finds what the model says.
+// wantThings demands that a query in a new unit finds what the model says, and
+// that the store's own answer is the same.
 func (k *kit) wantThings(all []*thing, q uow.Query) {
 	k.Helper()
-	var got, want []string
+	var got, stored, want []string
 	k.setUp(func(ctx context.Context, u *uow.Unit) error {
 		found, err := k.things.In(u).Find(ctx, q)
+		if err != nil {
+			return err
+		}
 		for _, v := range found {
 			got = append(got, v.ID)
 		}
-		return err
+		return u.Use(ctx, func(tx driver.Tx) error {
+			rows, err := tx.Find(ctx, "things", normal(q))
+			for _, row := range rows {
+				stored = append(stored, row.ID)
+			}
+			return err
+		})
 	})
 	for _, v := range model(all, q) {
 		want = append(want, v.ID)
@@ -94,6 +105,28 @@ func (k *kit) wantThings(all []*thing, q uow.Query) {
 	if !slices.Equal(got, want) {
 		k.broken("the query %s should find %v; got %v", describe(q), want, got)
 	}
+	if !slices.Equal(stored, want) {
+		k.broken("driver.Tx.Find of %s should return %v; got %v", describe(q), want, stored)
+	}
+}
+
+// normal returns a query as package uow gives it to stores.
+func normal(q uow.Query) uow.Query {
+	where := make([]uow.Condition, len(q.Where))
+	for i, c := range q.Where {
+		where[i] = c
+		where[i].Values = slices.Clone(c.Values)
+		for j, v := range c.Values {
+			switch x := v.(type) {
+			case int:
+				where[i].Values[j] = int64(x)
+			case time.Time:
+				where[i].Values[j] = x.UTC()
+			}
+		}
+	}
+	q.Where = where
+	return q
 }
 
 func describe(q uow.Query) string {

@@ -64,31 +64,31 @@ func (d disk) free(t *testing.T) {
 }
 
 // TestDiskFull fills the disk of the database and the samples while alerts come
-// and go, twice. tocsin lives on, tells nothing that it could not commit, and
-// goes on where it was when there is room again.
+// and go: once tocsin lives through it, once it is killed while the disk is full.
+// It tells nothing that it could not commit, and goes on where it was when there
+// is room again.
 func TestDiskFull(t *testing.T) {
 	d := newDisk(t, 96)
 	w := newWorld(t, &tocsintest.Home{Dir: d.dir}, newChance(t))
 	p := w.home.Start(t)
 	stop := w.flap(t)
-	for range 2 {
+	for _, killed := range []bool{false, true} {
 		w.home.WaitSlots(t, 15)
 		d.fill(t)
-		t.Logf("full after %d transitions", len(w.home.History(t).Transitions))
-		failures := strings.Count(p.Logs(), "full")
-		tocsintest.Eventually(t, "tocsin notices", func() error {
-			if n := strings.Count(p.Logs(), "full") - failures; n < 3 {
-				return fmt.Errorf("%d messages of a full disk", n)
-			}
-			return nil
-		})
+		d.notice(t, p)
 		for _, e := range w.exporters { // scraping goes on
 			e.WaitScraped(t)
 		}
 		if status, body := p.Get(t, "/api/v1/alerts"); status != 200 {
 			t.Errorf("with a full disk, /api/v1/alerts answers %d: %s", status, body)
 		}
+		if killed {
+			p.Kill()
+		}
 		d.free(t)
+		if killed {
+			p = w.home.Start(t)
+		}
 		w.home.WaitSlots(t, 10)
 	}
 	stop()
@@ -99,4 +99,20 @@ func TestDiskFull(t *testing.T) {
 	}
 	p.Stop(t)
 	w.check(t)
+}
+
+// notice waits until a slot could not be committed, again and again.
+func (d disk) notice(t *testing.T, p *tocsintest.Process) {
+	t.Helper()
+	const message, times = "evaluation failed, and will be tried again", 8
+	before := strings.Count(p.Logs(), message)
+	tocsintest.Eventually(t, "tocsin notices", func() error {
+		if n := strings.Count(p.Logs(), message) - before; n < times {
+			return fmt.Errorf("%d messages of a slot that could not be committed, want %d", n, times)
+		}
+		return nil
+	})
+	if !strings.Contains(p.Logs(), "full") {
+		t.Error("no message says that the disk is full")
+	}
 }

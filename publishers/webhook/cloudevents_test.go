@@ -81,7 +81,7 @@ func TestCloudEventData(t *testing.T) {
 		base64      bool
 	}{
 		"JSON":                {"application/json; charset=utf-8", `[1,2.50,"x"]`, false},
-		"a kind of JSON":      {"application/vnd.bank+json", `{"a":null}`, false},
+		"a kind of JSON":      {"application/vnd.bank+json", `{"a":null}`, true},
 		"not JSON as it says": {"application/json", `{"a":`, true},
 		"text":                {"text/plain", `{"a":1}`, true},
 		"bytes":               {"application/protobuf", "\x00\xff", true},

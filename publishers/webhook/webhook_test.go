@@ -230,13 +230,12 @@ func TestStatuses(t *testing.T) {
 }
 
 func TestServersThatDoNotAnswer(t *testing.T) {
-	release := make(chan struct{})
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		want   relay.Outcome
 		sent   bool
 	}{
-		"never answers": {func(http.ResponseWriter, *http.Request) { <-release }, relay.Unknown, true},
+		"never answers": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, relay.Unknown, true},
 		"closes": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
@@ -250,10 +249,10 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 				conn.Close()
 			}
 		}, relay.Unknown, true},
-		"status and then nothing": {func(w http.ResponseWriter, _ *http.Request) {
+		"status and then nothing": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(200)
 			w.(http.Flusher).Flush()
-			<-release
+			<-r.Context().Done()
 		}, relay.Stored, true},
 		"half an answer": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
@@ -270,7 +269,6 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 			}
 		})
 	}
-	close(release)
 }
 
 func TestNobodyListens(t *testing.T) {

@@ -1,17 +1,19 @@
 // Command sqlite-ratios compares package sqlite with code by hand on the same
 // driver. Rounds of all variants are interleaved, so that what else the machine
-// does meets all of them; the medians and their ratios count.
+// does meets all of them, and ratios are those within a round.
 //
 //	go run ./bench/cmd/sqlite-ratios -rounds 5 -time 2s
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"log"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uow-go/uow/integration/bench"
@@ -29,10 +31,11 @@ func main() {
 
 func compare(rounds int, d time.Duration, dir string) error {
 	fmt.Printf("%s, %d interleaved rounds of %v, synchronous=FULL\n\n", time.Now().UTC().Format(time.DateOnly), rounds, d)
-	fmt.Println("| goroutines | variant | units/s (median) | min | max | p50 | p99 | worst | uow is |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| goroutines | variant | units/s, median | range | p50 | p99 | worst | uow is, median of rounds |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for _, goroutines := range []int{1, 8, 32} {
 		results := map[string][]bench.Result{}
+		ratios := map[string][]float64{}
 		for range rounds {
 			for _, v := range bench.SQLite() {
 				r, err := once(v, goroutines, d, dir)
@@ -40,9 +43,13 @@ func compare(rounds int, d time.Duration, dir string) error {
 					return fmt.Errorf("%s with %d goroutines: %w", v.Name, goroutines, err)
 				}
 				results[v.Name] = append(results[v.Name], r)
+				uow := results["uow"]
+				ratios[v.Name] = append(ratios[v.Name], uow[len(uow)-1].Rate()/r.Rate())
 			}
 		}
-		report(goroutines, results)
+		for _, v := range bench.SQLite() {
+			report(goroutines, v.Name, results[v.Name], ratios[v.Name])
+		}
 	}
 	return nil
 }
@@ -65,21 +72,19 @@ func once(v bench.Variant, goroutines int, d time.Duration, dir string) (bench.R
 	return bench.Run(ctx, s, goroutines, d, 0)
 }
 
-func report(goroutines int, results map[string][]bench.Result) {
-	medians := map[string]bench.Result{}
-	for name, rs := range results {
-		slices.SortFunc(rs, func(a, b bench.Result) int {
-			if a.Rate() < b.Rate() {
-				return -1
-			}
-			return 1
-		})
-		medians[name] = rs[len(rs)/2]
+func report(goroutines int, name string, results []bench.Result, ratios []float64) {
+	var each []string
+	for _, ratio := range ratios {
+		each = append(each, fmt.Sprintf("%.2f", ratio))
 	}
-	for _, v := range bench.SQLite() {
-		rs, m := results[v.Name], medians[v.Name]
-		fmt.Printf("| %d | %s | %.0f | %.0f | %.0f | %v | %v | %v | %.2f |\n", goroutines, v.Name, m.Rate(), rs[0].Rate(), rs[len(rs)-1].Rate(),
-			m.Percentile(0.5).Round(time.Microsecond), m.Percentile(0.99).Round(time.Microsecond), m.Percentile(1).Round(time.Microsecond),
-			medians["uow"].Rate()/m.Rate())
-	}
+	slices.Sort(ratios)
+	slices.SortFunc(results, func(a, b bench.Result) int { return cmp.Compare(a.Rate(), b.Rate()) })
+	m := results[len(results)/2]
+	fmt.Printf("| %d | %s | %.0f | %.0f to %.0f | %v | %v | %v | **%.2f** (%s) |\n", goroutines, name,
+		m.Rate(), results[0].Rate(), results[len(results)-1].Rate(),
+		round(m, 0.5), round(m, 0.99), round(m, 1), ratios[len(ratios)/2], strings.Join(each, ", "))
+}
+
+func round(r bench.Result, p float64) time.Duration {
+	return r.Percentile(p).Round(10 * time.Microsecond)
 }

@@ -94,7 +94,7 @@ type apiAlertingRule struct {
 type apiRecordingRule struct {
 	Name   string            `json:"name"`
 	Query  string            `json:"query"`
-	Labels map[string]string `json:"labels,omitempty"`
+	Labels map[string]string `json:"labels"`
 	apiRuleHealth
 }
 
@@ -249,7 +249,7 @@ func (f *ruleFilter) apiRule(r ruleState, active []domain.Alert) any {
 		EvaluationTime: r.EvaluationTime.Seconds(), LastEvaluation: r.LastEvaluation,
 	}
 	if r.Type == Recording {
-		return apiRecordingRule{Name: r.Name, Query: r.Query, Labels: r.Labels, apiRuleHealth: health}
+		return apiRecordingRule{Name: r.Name, Query: r.Query, Labels: object(r.Labels), apiRuleHealth: health}
 	}
 	out := apiAlertingRule{
 		State: r.state(active), Name: r.Name, Query: r.Query,

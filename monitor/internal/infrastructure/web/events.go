@@ -11,7 +11,7 @@ const (
 	// maxStreams bounds the open event streams, each of which is a goroutine.
 	maxStreams = 256
 	// streamPause is the least time between two events to one page.
-	streamPause = 250 * time.Millisecond
+	streamPause = time.Second
 	// streamIdle is when a comment keeps proxies from closing a quiet stream.
 	streamIdle = 15 * time.Second
 	// streamWrite is how long a page may take to accept an event.

@@ -1,0 +1,2 @@
+// Package browser looks at a real tocsin through a real browser.
+package browser
