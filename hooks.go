@@ -107,7 +107,7 @@ func (u *Unit) runAfterCommit(ctx context.Context) {
 
 func (u *Unit) runAfterRollback(ctx context.Context, cause error) error {
 	ctx = context.WithoutCancel(ctx)
-	if cause == errAbandoned { // the caller sees the panic itself
+	if errors.Is(cause, errAbandoned) { // the caller sees the panic itself
 		cause = nil
 	}
 	var failed []error

@@ -6,6 +6,7 @@ require (
 	github.com/uow-go/uow v0.0.0
 	github.com/uow-go/uow/monitor v0.0.0
 	github.com/uow-go/uow/publishers v0.0.0
+	modernc.org/sqlite v1.61.1
 )
 
 require (
@@ -21,7 +22,6 @@ require (
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
-	modernc.org/sqlite v1.61.1 // indirect
 )
 
 replace (

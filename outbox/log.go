@@ -81,7 +81,6 @@ type Settlement struct {
 	// its Hold is ignored, so that it stays discarded.
 	Hold []Hold
 	// Release are positions of held messages that were delivered. Those that are
-	// not held any more are left out. Those that are
 	// not held any more are ignored.
 	Release []int64
 }

@@ -30,7 +30,7 @@ func outcomes(results []relay.Result) string {
 }
 
 func TestP21_EachStopsAKeyAtItsFirstFailure(t *testing.T) {
-	to := newDestination()
+	to := newDestination(t)
 	to.set(func(_ context.Context, m outbox.Message) relay.Result {
 		if m.ID == "a-2" || m.ID == "-1" {
 			return relay.Result{Outcome: relay.Retry}
@@ -55,7 +55,7 @@ func TestEachPublishesKeysInParallel(t *testing.T) {
 		publisher := relay.Each(func(_ context.Context, m outbox.Message) relay.Result {
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
-			time.Sleep(time.Second)
+			sleep(time.Second)
 			return relay.Result{Outcome: relay.Stored}
 		}, 3)
 		var list []string
@@ -78,7 +78,7 @@ func TestEachPublishesKeysInParallel(t *testing.T) {
 func TestEachBeginsNothingInTheSecondHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		publisher := relay.Each(func(ctx context.Context, m outbox.Message) relay.Result {
-			time.Sleep(4 * time.Second)
+			sleep(4 * time.Second)
 			if ctx.Err() != nil {
 				t.Errorf("the context of %s ended", m.ID)
 			}
@@ -95,7 +95,7 @@ func TestEachBeginsNothingInTheSecondHalf(t *testing.T) {
 func TestEachSurvivesAPanic(t *testing.T) {
 	publisher := relay.Each(func(_ context.Context, m outbox.Message) relay.Result {
 		if m.Key == "a" {
-			panic("broken")
+			panic("broken") //nolint:forbidigo // what is tested
 		}
 		return relay.Result{Outcome: relay.Stored}
 	}, 1)

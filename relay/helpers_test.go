@@ -38,7 +38,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{t: t, db: db, log: log, next: map[string]int{}, to: newDestination()}
+	return &fixture{t: t, db: db, log: log, next: map[string]int{}, to: newDestination(t)}
 }
 
 // message returns the next message of a key: its payload is its number in it.
@@ -164,6 +164,7 @@ func (r *running) end() error {
 // destination records what is published to it. Its decide function, when set, says
 // what becomes of each message.
 type destination struct {
+	t      *testing.T
 	mu     sync.Mutex
 	decide func(ctx context.Context, m outbox.Message) relay.Result
 	// all are the ids in the order of arrival; first are the numbers of each key
@@ -173,8 +174,8 @@ type destination struct {
 	seen  map[string]bool
 }
 
-func newDestination() *destination {
-	return &destination{first: map[string][]int{}, seen: map[string]bool{}}
+func newDestination(t *testing.T) *destination {
+	return &destination{t: t, first: map[string][]int{}, seen: map[string]bool{}}
 }
 
 // store is the receiver's side: the message has arrived.
@@ -188,7 +189,7 @@ func (d *destination) store(m outbox.Message) {
 	d.seen[m.ID] = true
 	n, err := strconv.Atoi(string(m.Payload))
 	if err != nil {
-		panic(err)
+		d.t.Errorf("the payload of %s is not a number: %v", m.ID, err)
 	}
 	d.first[m.Key] = append(d.first[m.Key], n)
 }
@@ -328,8 +329,11 @@ func (l *faultyLog) Trim(ctx context.Context, before time.Time, limit int) (n in
 	return n, err
 }
 
+// sleep waits, in a bubble of synctest, where it takes no time.
+func sleep(d time.Duration) { <-time.After(d) }
+
 // pass lets time go by, in a bubble of synctest, and everything settle.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	sleep(d)
 	synctest.Wait()
 }

@@ -103,7 +103,7 @@ func (p *process) die() {
 // receive is the destination, and the network before it.
 func (p *process) receive(ctx context.Context, m outbox.Message) relay.Result {
 	if p.percent(30) {
-		time.Sleep(p.upTo(3 * time.Second))
+		sleep(p.upTo(3 * time.Second))
 	}
 	if p.percent(3) {
 		<-ctx.Done()
@@ -118,7 +118,7 @@ func (p *process) receive(ctx context.Context, m outbox.Message) relay.Result {
 	case p.percent(8):
 		return relay.Result{Outcome: relay.Retry, Err: errFault, After: p.upTo(time.Second)}
 	case p.percent(2):
-		panic("fault")
+		panic("fault") //nolint:forbidigo // what is tested
 	case p.percent(2):
 		return relay.Result{Outcome: relay.Refused, Err: errFault}
 	case p.percent(2):
@@ -136,7 +136,7 @@ func (m *model) write(units int) {
 			keys[i] = m.keys[m.intn(len(m.keys))]
 		}
 		m.commit(keys...)
-		time.Sleep(m.upTo(2 * time.Second))
+		sleep(m.upTo(2 * time.Second))
 	}
 }
 

@@ -48,7 +48,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	defer cancelWork()
 	settling, cancelSettling := lingering(ctx, 2*r.cfg.DrainTimeout)
 	defer cancelSettling()
-	s := newSession(r, work, settling)
+	s := newSession(work, settling, r)
 	defer r.cfg.Log.Subscribe(r.signal)()
 
 	err := s.run(ctx)

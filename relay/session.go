@@ -44,7 +44,7 @@ type session struct {
 	failed error
 }
 
-func newSession(r *Relay, work, settling context.Context) *session {
+func newSession(work, settling context.Context, r *Relay) *session {
 	return &session{
 		Relay:    r,
 		work:     work,

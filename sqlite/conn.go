@@ -168,7 +168,7 @@ func (c *conn) query(ctx context.Context, scan func(row []sqldriver.Value) error
 		}
 	}
 	c.open = false
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return errors.Join(err, rows.Close())

@@ -15,7 +15,9 @@
 // # How units read
 //
 // The file has a write-ahead log, so that reading never waits for writing. A unit
-// reads on a connection of its own, from a snapshot that its first read takes.
+// reads on a connection of its own, from a snapshot that its first read takes, and gives
+// it back before its commit queues. A unit that is left open keeps its snapshot, and so
+// keeps the log from shrinking.
 //
 // # How units commit
 //
@@ -32,7 +34,7 @@
 //   - Each unit is checked as it is written, against what is in the database by
 //     then, the units before it included. Versions are part of the writes. A unit
 //     that fails (ErrConflict, ErrDuplicate) is undone by its savepoint and fails
-//     alone. Messages of the whole group are appended by one statement.
+//     alone. Messages of the whole group are appended by a few statements.
 //   - After the COMMIT each caller learns the outcome of its unit. Outcomes are
 //     definite: when the COMMIT fails, all units of the group fail and nothing of
 //     them is in the database. When a unit takes the whole transaction with it (a

@@ -52,7 +52,7 @@ func (h *Handle) ExecContext(ctx context.Context, query string, args ...any) (re
 // the unit ends.
 func (h *Handle) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
 	err = h.use(ctx, func(tx *sql.Tx) error {
-		rows, err = tx.QueryContext(ctx, query, args...)
+		rows, err = tx.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller reads them
 		return err
 	})
 	return rows, err
@@ -74,7 +74,7 @@ func (h *Handle) QueryRowContext(ctx context.Context, query string, args ...any)
 // statement returns database/sql's ErrTxDone.
 func (h *Handle) PrepareContext(ctx context.Context, query string) (stmt *sql.Stmt, err error) {
 	err = h.use(ctx, func(tx *sql.Tx) error {
-		stmt, err = tx.PrepareContext(ctx, query)
+		stmt, err = tx.PrepareContext(ctx, query) //nolint:sqlclosecheck // the caller closes it
 		return err
 	})
 	return stmt, err

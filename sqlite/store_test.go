@@ -372,9 +372,10 @@ func TestManyShapesOfQueries(t *testing.T) {
 	}
 	defer tx.Rollback()
 	for i := range 2 * maxStatements {
-		q := driver.Query{Where: make([]driver.Condition, i%500)}
-		for j := range q.Where {
-			q.Where[j] = driver.Condition{Field: "note", Op: driver.Greater, Values: []driver.Value{"a"}}
+		var q driver.Query
+		for rest := i + 1; rest > 0; rest /= 4 {
+			op := driver.Less + driver.Comparison(rest%4)
+			q.Where = append(q.Where, driver.Condition{Field: "note", Op: op, Values: []driver.Value{"a"}})
 		}
 		if _, err := tx.Find(t.Context(), "documents", q); err != nil {
 			t.Fatalf("query %d: %v", i, err)

@@ -82,11 +82,11 @@ func (t *tx) getFirst(ctx context.Context, table *table, id string) ([]driver.Ro
 		return nil, wrap("read", err)
 	}
 	row := c.buffer(3)
-	switch err := rows.Next(row); err {
-	case nil:
+	switch err := rows.Next(row); {
+	case err == nil:
 		t.held, c.open = rows, true
 		return []driver.Row{{ID: id, Version: number(row[0]), Sequence: number(row[1]), Body: blob(row[2])}}, nil
-	case io.EOF:
+	case errors.Is(err, io.EOF):
 		if err := rows.Close(); err != nil {
 			return nil, wrap("read", err)
 		}

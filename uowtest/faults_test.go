@@ -149,7 +149,12 @@ func ignoresVersions() fault {
 		},
 		commit: func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error {
 			force(t, cs)
-			return t.Tx.Commit(ctx, cs)
+			err := t.Tx.Commit(ctx, cs)
+			for errors.Is(err, uow.ErrConflict) { // somebody was faster: once more
+				force(t, cs)
+				err = t.store.again(cs)
+			}
+			return err
 		},
 	}
 }

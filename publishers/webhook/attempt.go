@@ -90,7 +90,7 @@ func statusText(status int) string {
 }
 
 // failed says what a request without an answer means.
-func (p *Publisher) failed(err error, sent bool, outer context.Context) relay.Result {
+func (p *Publisher) failed(outer context.Context, err error, sent bool) relay.Result {
 	err = fmt.Errorf("webhook: %s: %w", p.destination(), withoutURL(err))
 	switch {
 	case sent:

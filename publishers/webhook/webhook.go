@@ -111,7 +111,7 @@ func (p *Publisher) Post(ctx context.Context, r Request) Attempt {
 	response, err := p.client.Do(request)
 	a.Sent = sent.Load() || response != nil
 	if err != nil {
-		a.Result = p.failed(err, a.Sent, outer)
+		a.Result = p.failed(outer, err, a.Sent)
 	} else {
 		a.read(response, p.cfg.MaxResponseBytes)
 		a.Result = p.classify(response)

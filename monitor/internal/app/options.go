@@ -76,7 +76,7 @@ func databasePath(db, dataDir string) (string, error) {
 	}
 	if path, ok := strings.CutPrefix(db, "sqlite:"); ok {
 		if path = strings.TrimPrefix(path, "//"); path == "" {
-			return "", fmt.Errorf("%w: --db %q: expected a path after sqlite:", ErrUsage, db)
+			return "", fmt.Errorf("%w: --db %q: expected sqlite:PATH", ErrUsage, db)
 		}
 		return path, nil
 	}

@@ -57,15 +57,22 @@ type Delivery struct {
 	Changed func()
 }
 
+// errDelivered means that the ledger says that the notification was delivered.
+var errDelivered = errors.New("application: delivered before")
+
 // Deliver makes one attempt to deliver an outbox message. When the ledger can't
 // be written before the attempt, there is none; when it can't be completed after
-// it, the outcome counts as unknown.
+// it, the outcome counts as unknown. A message that comes again although it was
+// delivered, as after a crash before the relay could note it, is not sent again.
 func (d *Delivery) Deliver(ctx context.Context, m outbox.Message) Answer {
 	var n domain.Notification
 	if err := json.Unmarshal(m.Payload, &n); err != nil {
 		return Answer{Outcome: domain.OutcomeRefused, Detail: fmt.Sprintf("application: message %s is no notification: %v", m.ID, err)}
 	}
 	number, err := d.begin(ctx, n)
+	if errors.Is(err, errDelivered) {
+		return Answer{Outcome: domain.OutcomeDelivered, Detail: "the ledger says that it was delivered before"}
+	}
 	if err != nil {
 		return Answer{Outcome: domain.OutcomeRetry, Detail: "the attempt could not be recorded: " + err.Error()}
 	}
@@ -94,6 +101,9 @@ func (d *Delivery) begin(ctx context.Context, n domain.Notification) (number int
 		}
 		if err != nil {
 			return err
+		}
+		if delivery.State == domain.Delivered {
+			return errDelivered
 		}
 		if err := d.interruptPrevious(ctx, u, delivery, now); err != nil {
 			return err

@@ -113,6 +113,7 @@ func (r *Reader) last(ctx context.Context, u *uow.Unit, alerts []string) (map[st
 		if err != nil {
 			return nil, err
 		}
+		slices.SortStableFunc(deliveries, newestDelivery)
 		for _, d := range deliveries {
 			out[d.Alert] = withLast(out[d.Alert], lastOfDelivery(d))
 		}
@@ -135,6 +136,11 @@ func (r *Reader) last(ctx context.Context, u *uow.Unit, alerts []string) (map[st
 	return out, nil
 }
 
+// newestDelivery puts newer deliveries first. Those of one slot have one time.
+func newestDelivery(a, b *domain.Delivery) int {
+	return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Number, a.Number))
+}
+
 // withLast adds a delivery unless there is a newer one to the same destination,
 // which came before it.
 func withLast(all []LastDelivery, l LastDelivery) []LastDelivery {
@@ -154,9 +160,9 @@ func lastOfDelivery(d *domain.Delivery) LastDelivery {
 }
 
 func lastOfAttempt(a *domain.Attempt) LastDelivery {
-	l := LastDelivery{
-		Destination: a.Destination, State: domain.Undelivered, At: a.StartedAt,
-		Attempts: 1, Answer: Answer{Outcome: a.Outcome, Status: a.Status, Detail: a.Detail}.String(),
+	l := LastDelivery{Destination: a.Destination, State: domain.Undelivered, At: a.StartedAt, Attempts: 1}
+	if a.Outcome != "" {
+		l.Answer = Answer{Outcome: a.Outcome, Status: a.Status, Detail: a.Detail}.String()
 	}
 	if a.Outcome == domain.OutcomeDelivered {
 		l.State = domain.Delivered
@@ -190,6 +196,7 @@ func (r *Reader) Timeline(ctx context.Context, alert string) (t Timeline, err er
 		if err != nil {
 			return err
 		}
+		slices.SortStableFunc(deliveries, newestDelivery)
 		t.Transitions, t.Deliveries, t.Attempts = values(transitions), values(deliveries), values(attempts)
 		slices.SortStableFunc(t.Transitions, func(a, b domain.Transition) int {
 			return cmp.Or(b.Slot.Compare(a.Slot), cmp.Compare(b.Number, a.Number))

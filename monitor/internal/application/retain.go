@@ -38,10 +38,10 @@ func (r *Retention) Run(ctx context.Context) (deleted int, err error) {
 				n, err = purge(ctx, u)
 				return err
 			})
-			deleted += n
 			if err != nil {
 				return deleted, err
 			}
+			deleted += n
 			if n < retainBatch {
 				break
 			}

@@ -65,8 +65,11 @@ func (s *Scheduler) step(ctx context.Context, g Group, slot time.Time) time.Time
 			return slot
 		}
 		s.Logger.Error("evaluation failed, and will be tried again", "group", g.ID, "slot", slot, "error", err)
-		if !s.sleepUntil(ctx, s.Clock().Add(backoff)) || s.behind(g, slot) > s.maxCatchUp() {
-			return s.next(g, slot)
+		if !s.sleepUntil(ctx, s.Clock().Add(backoff)) {
+			return slot
+		}
+		if s.behind(g, slot) > s.maxCatchUp() {
+			return s.skip(g, slot)
 		}
 		backoff = min(2*backoff, g.Interval)
 	}
@@ -74,11 +77,16 @@ func (s *Scheduler) step(ctx context.Context, g Group, slot time.Time) time.Time
 
 func (s *Scheduler) next(g Group, slot time.Time) time.Time {
 	next := slot.Add(g.Interval)
-	if behind := s.behind(g, next); behind > s.maxCatchUp() {
-		skipped := g.NextSlot(s.Clock())
-		s.Observer.Skipped(g.ID, behind)
-		return skipped
+	if s.behind(g, next) > s.maxCatchUp() {
+		return s.skip(g, next)
 	}
+	return next
+}
+
+// skip gives up the slots from this one to the present, and returns the next one.
+func (s *Scheduler) skip(g Group, slot time.Time) time.Time {
+	next := g.NextSlot(s.Clock())
+	s.Observer.Skipped(g.ID, int(next.Sub(slot)/g.Interval))
 	return next
 }
 

@@ -38,18 +38,18 @@ type step struct {
 }
 
 // observed reports whether the step says something about series i.
-func (s step) observed(i int) bool {
-	return !s.failed && !s.duplicate && (s.present[i] || !s.stale)
+func (st step) observed(i int) bool {
+	return !st.failed && !st.duplicate && (st.present[i] || !st.stale)
 }
 
-func (s step) String() string {
-	text := fmt.Sprintf("%s", s.slot.Format(time.TimeOnly))
-	for i, v := range s.values {
-		if s.present[i] {
+func (st step) String() string {
+	text := st.slot.Format(time.TimeOnly)
+	for i, v := range st.values {
+		if st.present[i] {
 			text += fmt.Sprintf(" %s=%v", instance(i), v)
 		}
 	}
-	return fmt.Sprintf("%s failed=%t duplicate=%t stale=%t newFor=%s", text, s.failed, s.duplicate, s.stale, s.newFor)
+	return fmt.Sprintf("%s failed=%t duplicate=%t stale=%t newFor=%s", text, st.failed, st.duplicate, st.stale, st.newFor)
 }
 
 func (s scenario) String() string {

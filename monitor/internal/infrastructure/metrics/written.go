@@ -112,9 +112,9 @@ func (w *writtenSeries) dueOrphans(now time.Time) []labels.Labels {
 }
 
 func (w *writtenSeries) writes(lset labels.Labels) bool {
-	key := string(lset.Bytes(nil))
+	key := lset.Bytes(nil)
 	for _, written := range w.by {
-		if _, ok := written[key]; ok {
+		if _, ok := written[string(key)]; ok {
 			return true
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/uow-go/uow/monitor/internal/application"
 	"github.com/uow-go/uow/monitor/internal/domain"
 )
 
@@ -60,20 +59,31 @@ func optionalTime(t time.Time) *time.Time {
 	return &t
 }
 
-func isActive(a application.AlertView) bool {
-	return a.State == domain.Pending || a.State == domain.Firing
+func isActive(a domain.Alert) bool { return a.State == domain.Pending || a.State == domain.Firing }
+
+// alerts returns all alerts, for those who do not care who was told of them.
+func (s *Server) alerts(r *http.Request) ([]domain.Alert, error) {
+	all, err := s.config.Reader.Alerts(r.Context())
+	if err != nil {
+		return nil, readError(err)
+	}
+	out := make([]domain.Alert, len(all))
+	for i, a := range all {
+		out[i] = a.Alert
+	}
+	return out, nil
 }
 
 // apiAlerts is /api/v1/alerts.
 func (s *Server) apiAlerts(r *http.Request) (result, error) {
-	all, err := s.config.Reader.Alerts(r.Context())
+	all, err := s.alerts(r)
 	if err != nil {
-		return result{}, readError(err)
+		return result{}, err
 	}
 	alerts := []apiAlert{}
 	for _, a := range all {
 		if isActive(a) {
-			alerts = append(alerts, newAPIAlert(a.Alert))
+			alerts = append(alerts, newAPIAlert(a))
 		}
 	}
 	return result{data: map[string]any{"alerts": alerts}}, nil

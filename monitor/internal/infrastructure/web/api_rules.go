@@ -118,14 +118,14 @@ type ruleAlerts map[ruleKey][]domain.Alert
 type ruleKey struct{ group, uid string }
 
 func (s *Server) activeByRule(r *http.Request) (ruleAlerts, error) {
-	all, err := s.config.Reader.Alerts(r.Context())
+	all, err := s.alerts(r)
 	if err != nil {
-		return nil, readError(err)
+		return nil, err
 	}
 	out := ruleAlerts{}
 	for _, a := range all {
 		if key := (ruleKey{a.Group, a.Rule}); isActive(a) {
-			out[key] = append(out[key], a.Alert)
+			out[key] = append(out[key], a)
 		}
 	}
 	return out, nil

@@ -87,6 +87,9 @@ func (f *filter) addWord(text string) (rest string, err error) {
 		f.words = append(f.words, strings.ToLower(word))
 		return text[len(quoted):], err
 	}
+	if strings.ContainsAny(text[:1], "{}=!~") {
+		return "", fmt.Errorf("%q is not where a label name or a word begins", text[:1])
+	}
 	end := strings.IndexAny(text, ", \t\r\n")
 	if end < 0 {
 		end = len(text)

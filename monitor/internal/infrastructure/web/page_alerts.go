@@ -67,7 +67,7 @@ func (s *Server) alertsPage(r *http.Request, now time.Time) (view, error) {
 	data := alertsData{Rules: rules.alerting}
 	counts := map[string]int{}
 	for _, a := range all {
-		if !isActive(a) && a.FiredAt.IsZero() {
+		if !isActive(a.Alert) && a.FiredAt.IsZero() {
 			continue // it was pending and came to nothing
 		}
 		state := stateOf(a, rules)

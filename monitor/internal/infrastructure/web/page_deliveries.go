@@ -34,13 +34,13 @@ func (s *Server) deliveriesPage(r *http.Request, _ time.Time) (view, error) {
 	if err != nil {
 		return v, err
 	}
-	alerts, err := s.config.Reader.Alerts(r.Context())
+	alerts, err := s.alerts(r)
 	if err != nil {
 		return v, err
 	}
 	known := make(map[string]domain.Alert, len(alerts))
 	for _, a := range alerts {
-		known[a.ID] = a.Alert
+		known[a.ID] = a
 	}
 	data := deliveriesView{Known: len(attempts), Limit: limit}
 	for _, a := range attempts {

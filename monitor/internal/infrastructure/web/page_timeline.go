@@ -37,6 +37,14 @@ type nowEntry struct {
 // timelineLimit is the greatest number of lines of a kind that the reader gives.
 const timelineLimit = 500
 
+// alertsOrTimeline serves /alerts, whose id is what notifications link to.
+func (s *Server) alertsOrTimeline(r *http.Request, now time.Time) (view, error) {
+	if r.Form.Has("id") {
+		return s.timelinePage(r, now)
+	}
+	return s.alertsPage(r, now)
+}
+
 func (s *Server) timelinePage(r *http.Request, now time.Time) (view, error) {
 	t, err := s.timeline(r, r.Form.Get("id"))
 	if err != nil {
@@ -58,7 +66,7 @@ func (s *Server) timelinePage(r *http.Request, now time.Time) (view, error) {
 		data.Rule, data.RuleAnchor = &rule, ruleAnchor(a.Group, rule)
 	}
 	v := view{Title: data.Name, Page: "timeline"}
-	if t.Alert != nil && isActive(application.AlertView{Alert: *a}) && len(data.Entries) > 0 {
+	if t.Alert != nil && isActive(*a) && len(data.Entries) > 0 {
 		newest := data.Entries[0]
 		data.Newest = &nowEntry{
 			entry: entry{At: now, Above: newest.Above, Elapsed: now.Sub(newest.At)},

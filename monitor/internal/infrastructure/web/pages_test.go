@@ -46,6 +46,9 @@ func TestPages(t *testing.T) {
 		{empty, "/deliveries", 200, []string{"Nothing has been delivered yet."}},
 		{full, "/deliveries?limit=x", 400, []string{"Bad request"}},
 		{full, "/alerts/timeline?id=unknown", 404, []string{"nothing is known of the alert"}},
+		{full, "/alerts", 200, []string{"CheckoutErrors", "QueueGrows"}},
+		{full, "/alerts?id=" + url.QueryEscape("/etc/tocsin/rules/node.yml;node|DiskFull|c69028bb472f7a7d"), 200, []string{"(1) DiskFull · tocsin", "Not evaluated", "48 missed", "8 more failed attempts", "still firing", "c5ae48792064f92647d4f2483a300b0b"}},
+		{full, "/?q=%7B%7B", 200, []string{"not understood"}},
 		{full, "/alerts/timeline", 400, []string{"the id of an alert is needed"}},
 		{full, "/nothing", 404, []string{"There is no page /nothing."}},
 	} {

@@ -69,9 +69,6 @@ func (s *Server) recover(w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		return
 	}
-	if p == http.ErrAbortHandler {
-		panic(p)
-	}
 	s.config.Logger.Error("a request panicked", "path", r.URL.Path, "panic", p)
 	s.fail(w, r, apiErrorf(internal, "internal error"))
 }

@@ -27,7 +27,7 @@ func (s *Server) routes() http.Handler {
 
 func (s *Server) pageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.page(s.alertsPage))
-	mux.HandleFunc("GET /alerts", s.page(s.alertsPage))
+	mux.HandleFunc("GET /alerts", s.page(s.alertsOrTimeline))
 	mux.HandleFunc("GET /alerts/timeline", s.page(s.timelinePage))
 	mux.HandleFunc("GET /rules", s.page(s.rulesPage))
 	mux.HandleFunc("GET /targets", s.page(s.targetsPage))

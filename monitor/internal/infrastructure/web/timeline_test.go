@@ -123,7 +123,7 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%s: %t, want %t", text, got, want)
 		}
 	}
-	for _, text := range []string{`a=~"("`, `"open`, `a="\x"`, strings.Repeat("x", maxFilter+1), strings.Repeat("x ", maxTerms+1)} {
+	for _, text := range []string{`a=~"("`, `"open`, `{{`, `="x"`, `a="b"}}`, `a="\x"`, strings.Repeat("x", maxFilter+1), strings.Repeat("x ", maxTerms+1)} {
 		if _, err := parseFilter(text); err == nil {
 			t.Errorf("%.50s: no error", text)
 		}

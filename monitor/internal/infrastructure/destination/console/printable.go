@@ -11,14 +11,14 @@ import (
 // the direction of the text, invisible characters, and bytes that are no UTF-8.
 func printable(s string) string {
 	var b strings.Builder
-	for i, size := 0, 0; i < len(s); i += size {
+	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
-		size = n
+		i += n
 		if strconv.IsPrint(r) && (r != utf8.RuneError || n > 1) {
 			b.WriteRune(r)
 			continue
 		}
-		quoted := strconv.Quote(s[i : i+n])
+		quoted := strconv.Quote(s[i-n : i])
 		b.WriteString(quoted[1 : len(quoted)-1])
 	}
 	return b.String()
