@@ -79,7 +79,7 @@ func TestClock(t *testing.T) {
 	d := newDesk(t, uow.Config{Now: func() time.Time { now = now.Add(time.Hour); return now }})
 	u := d.db.Begin()
 	first := u.Now()
-	if want := time.Date(2026, 1, 2, 3, 4, 5, 999_999_000, time.UTC); first != want {
+	if want := time.Date(2026, 1, 2, 3, 4, 5, 999_999_000, time.UTC); !first.Equal(want) || first.Location() != time.UTC {
 		t.Errorf("the unit's time is %s, want %s: UTC, in microseconds", first, want)
 	}
 	if u.Now() != first || d.db.Begin().Now() == first {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/memory"
+	"github.com/uow-go/uow/outbox"
 )
 
 type named struct{}
@@ -153,5 +154,23 @@ func TestEventIsRecordedOnceThoughItIsFlushed(t *testing.T) {
 	})
 	if got, want := d.payloads(), `{"Text":"1"} {"Text":"2"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestAppendDemandsAType(t *testing.T) {
+	d := newDesk(t, uow.Config{})
+	err := d.try(func(_ context.Context, u *uow.Unit, _ *uow.Repository[note]) error {
+		err := outbox.Append(u, outbox.Message{Type: "t"}, outbox.Message{Topic: "x"})
+		if err == nil || err.Error() != "outbox: message 2 of 2 has no Type" {
+			t.Errorf("got %v, want an error that names the message", err)
+		}
+		return outbox.Append(u)
+	})
+	if got := d.log(); err != nil || len(got) != 0 {
+		t.Errorf("got %v, %v, want no message", got, err)
+	}
+	d.fail(&failing{})
+	if _, err := outbox.Of(d.db); !errors.Is(err, outbox.ErrUnsupported) {
+		t.Errorf("a store that is no log: got %v, want ErrUnsupported", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
@@ -162,5 +161,3 @@ func wantError(t *testing.T, err, is error, says string) {
 		t.Errorf("error %q does not begin with the package's name", err)
 	}
 }
-
-func at(second int) time.Time { return time.Date(2026, 1, 2, 3, 4, second, 0, time.UTC) }

@@ -121,7 +121,7 @@ func TestPanicOfBeforeCommitRollsBack(t *testing.T) {
 				u.BeforeCommit(func(context.Context) error { panic(errBoom) }))
 		})
 	})
-	if value != errBoom {
+	if value != errBoom { //nolint:errorlint // the very value
 		t.Errorf("the panic's value is %v, want boom", value)
 	}
 	ran.want(t, "rollback because of <nil>")
@@ -166,7 +166,7 @@ func TestAfterHooksOutliveTheContext(t *testing.T) {
 			return check(ctx)
 		})
 	})
-	if err != context.Canceled {
+	if err != context.Canceled { //nolint:errorlint // nothing may be joined to it
 		t.Errorf("got %v, want the cancellation alone", err)
 	}
 }

@@ -32,7 +32,7 @@ func TestRollbackInDo(t *testing.T) {
 		err := d.try(func(_ context.Context, u *uow.Unit, notes *uow.Repository[note]) error {
 			return errors.Join(notes.Add(&note{ID: "n"}), end(u))
 		})
-		if err != uow.ErrRolledBack {
+		if err != uow.ErrRolledBack { //nolint:errorlint // nothing may be joined to it
 			t.Errorf("got %v, want ErrRolledBack", err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestCauseOfTheContext(t *testing.T) {
 	d := newDesk(t, uow.Config{})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errBoom)
-	if err := d.db.Do(ctx, func(context.Context, *uow.Unit) error { return nil }); err != errBoom {
+	if err := d.db.Do(ctx, func(context.Context, *uow.Unit) error { return nil }); err != errBoom { //nolint:errorlint // the very value
 		t.Errorf("got %v, want the cause of the cancellation", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestBind(t *testing.T) {
 		n.Text = "new"
 		return errBoom
 	})
-	if err != errBoom {
+	if err != errBoom { //nolint:errorlint // the very value
 		t.Errorf("got %v, want the closure's error", err)
 	}
 	d.do(func(ctx context.Context, _ *uow.Unit, notes *uow.Repository[note]) error {

@@ -43,28 +43,6 @@ func TestP21_RetriesKeepTheOrderOfTheirKey(t *testing.T) {
 	}
 }
 
-// A key that is free again goes the way of all others, without being held.
-func TestP21_DeliveredKeyIsFreeAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t)
-		log := &faultyLog{Log: f.log}
-		f.run(relay.Config{Log: log, PollInterval: time.Hour})
-		f.to.set(fail("a", relay.Retry))
-		f.commit("a", "a")
-		synctest.Wait()
-		f.to.set(nil)
-		pass(time.Minute)
-		wantOrder(t, "a", f.to.numbers("a"), 2)
-		log.counts()
-		f.commit("a")
-		synctest.Wait()
-		wantOrder(t, "a", f.to.numbers("a"), 3)
-		if got, want := log.counts(), "map[scan:1 settle:1]"; got != want {
-			t.Errorf("a message of a key that was held cost %s, want %s", got, want)
-		}
-	})
-}
-
 func TestP23_PoisonAmongThousandParksOnlyItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)

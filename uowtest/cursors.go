@@ -161,7 +161,7 @@ func stats(k *kit) {
 		k.broken("an empty log with one cursor should have end 0, no messages, and nothing old; got %+v, %v", empty, err)
 	}
 	first := k.clock.Now()
-	r = k.newRelay("relay", "a", "a", "b", "", "", "c")
+	k.newRelay("relay", "a", "a", "b", "", "", "c")
 	k.clock.advance(time.Hour)
 	r = k.newRelay("relay", "d")
 	full, err := r.log.Stats(k.Context())

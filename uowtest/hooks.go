@@ -135,7 +135,7 @@ func failingAfterHook(k *kit) {
 	err := k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
 		return errors.Join(
 			u.AfterCommit(func(context.Context) error { return errBoom }),
-			u.AfterCommit(func(context.Context) error { panic("hook") }),
+			u.AfterCommit(func(context.Context) error { fall("hook"); return nil }),
 			k.change(ctx, u, "a", 1),
 		)
 	})
@@ -146,7 +146,7 @@ func failingAfterHook(k *kit) {
 	k.wantHookErrors("which failed", "uow: AfterCommit hook: "+errBoom.Error(), "uow: AfterCommit hook: panic: hook")
 
 	err = k.do(k.Context(), func(_ context.Context, u *uow.Unit) error {
-		k.must("AfterRollback", u.AfterRollback(func(context.Context, error) error { panic("compensation") }))
+		k.must("AfterRollback", u.AfterRollback(func(context.Context, error) error { fall("compensation"); return nil }))
 		return errBoom
 	})
 	var hook *uow.HookError

@@ -111,7 +111,8 @@ func (k *kit) endAll(round int) {
 		},
 		func(ctx context.Context, u *uow.Unit) error {
 			k.must("a unit that panics", errors.Join(k.change(ctx, u, id, 1), u.Flush(ctx)))
-			panic(errBoom)
+			fall(errBoom)
+			return nil
 		},
 		func(ctx context.Context, u *uow.Unit) error {
 			k.must("a unit that ends its goroutine", errors.Join(read(ctx, u), u.Flush(ctx)))

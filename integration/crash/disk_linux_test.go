@@ -68,37 +68,45 @@ func (d disk) free(t *testing.T) {
 // It tells nothing that it could not commit, and goes on where it was when there
 // is room again.
 func TestDiskFull(t *testing.T) {
-	d := newDisk(t, 96)
-	w := newWorld(t, &tocsintest.Home{Dir: d.dir}, newChance(t))
-	p := w.home.Start(t)
-	stop := w.flap(t)
-	for _, killed := range []bool{false, true} {
-		w.home.WaitSlots(t, 15)
-		d.fill(t)
-		d.notice(t, p)
-		for _, e := range w.exporters { // scraping goes on
-			e.WaitScraped(t)
-		}
-		if status, body := p.Get(t, "/api/v1/alerts"); status != 200 {
-			t.Errorf("with a full disk, /api/v1/alerts answers %d: %s", status, body)
-		}
-		if killed {
-			p.Kill()
-		}
-		d.free(t)
-		if killed {
-			p = w.home.Start(t)
-		}
-		w.home.WaitSlots(t, 10)
+	for name, killed := range map[string]bool{"and it lives on": false, "and it is killed": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDisk(t, 64)
+			w := newWorld(t, &tocsintest.Home{Dir: d.dir}, newChance(t))
+			p := w.home.Start(t)
+			stop := w.flap(t)
+			w.home.WaitSlots(t, 15)
+			w.full(t, d, p)
+			if killed {
+				p.Kill()
+			}
+			d.free(t)
+			if killed {
+				p = w.home.Start(t)
+			}
+			w.home.WaitSlots(t, 15)
+			stop()
+			w.heal()
+			w.settle(t)
+			if !p.Running() {
+				t.Fatal("tocsin ended by itself")
+			}
+			p.Stop(t)
+			w.check(t)
+		})
 	}
-	stop()
-	w.heal()
-	w.settle(t)
-	if !p.Running() {
-		t.Fatal("tocsin ended by itself")
+}
+
+// full fills the disk, and finds that only what needs it is concerned.
+func (w *world) full(t *testing.T, d disk, p *tocsintest.Process) {
+	t.Helper()
+	d.fill(t)
+	d.notice(t, p)
+	for _, e := range w.exporters { // scraping goes on
+		e.WaitScraped(t)
 	}
-	p.Stop(t)
-	w.check(t)
+	if status, body := p.Get(t, "/api/v1/alerts"); status != 200 {
+		t.Errorf("with a full disk, /api/v1/alerts answers %d: %s", status, body)
+	}
 }
 
 // notice waits until a slot could not be committed, again and again.

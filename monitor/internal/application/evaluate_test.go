@@ -96,7 +96,7 @@ func TestASlotIsCommittedOnce(t *testing.T) {
 			}
 		}
 		if got := w.dump(); got != before {
-			t.Errorf("a slot that was done left\n%s\nwant\n%s", got, before)
+			t.Errorf("a slot that was done: %s", difference(got, before))
 		}
 		w.eval(10, down("a"))
 	})
@@ -150,7 +150,7 @@ func TestT7_OfTwoEvaluatorsOfASlotExactlyOneWins(t *testing.T) {
 					t.Errorf("the loser's next try got %v", err)
 				}
 				if got := w.dump(); got != alone[winner] {
-					t.Errorf("there is\n%s\nwant\n%s", got, alone[winner])
+					t.Errorf("there: %s", difference(got, alone[winner]))
 				}
 			})
 		})
@@ -360,7 +360,7 @@ func TestT3_AQueryThatFailsChangesNothing(t *testing.T) {
 		t.Errorf("steps %v", w.probe.steps)
 	}
 	if got := w.dump(); got != before {
-		t.Errorf("there is\n%s\nwant\n%s", got, before)
+		t.Errorf("there: %s", difference(got, before))
 	}
 	w.eval(10, down("a"))
 }
@@ -379,7 +379,7 @@ func TestACancelledEvaluationChangesNothing(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	if got := w.dump(); got != before {
-		t.Errorf("there is\n%s\nwant\n%s", got, before)
+		t.Errorf("there: %s", difference(got, before))
 	}
 }
 

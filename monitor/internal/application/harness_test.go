@@ -340,6 +340,17 @@ func (w *world) dump() string {
 	return string(text)
 }
 
+// difference shows where two dumps begin to differ.
+func difference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	i := 0
+	for i < min(len(g), len(w)) && g[i] == w[i] {
+		i++
+	}
+	part := func(lines []string) string { return strings.Join(lines[max(0, i-8):min(len(lines), i+8)], "\n") }
+	return fmt.Sprintf("from line %d on\n%s\nwant\n%s", i, part(g), part(w))
+}
+
 // faults is a test of what act leaves behind when the store fails.
 type faults struct {
 	// prepare makes what is there before.
@@ -396,19 +407,19 @@ func (f faults) fail(w *world, broken int, step, nothing, all string) {
 	if open := w.probe.transactions(); open != 0 {
 		t.Errorf("%d transactions were left open", open)
 	}
+	committed := step == "after commit" && !w.probe.commits[len(w.probe.commits)-1].Empty()
 	w.probe.inject(nil)
-	committed := step == "after commit"
 	want := nothing
 	if committed {
 		want = all
 	}
 	if got := w.dump(); !f.parts && got != want {
-		t.Errorf("after the failure there is\n%s\nwant\n%s", got, want)
+		t.Errorf("after the failure, stored: %s", difference(got, want))
 	}
 	if err := f.again(w, committed); err != nil {
 		t.Errorf("another try: %v", err)
 	}
 	if got := w.dump(); got != all {
-		t.Errorf("after another try there is\n%s\nwant\n%s", got, all)
+		t.Errorf("after another try, stored: %s", difference(got, all))
 	}
 }

@@ -268,6 +268,6 @@ func TestT7_ADestinationThatComesBackIsNotToldAgain(t *testing.T) {
 		t.Errorf("told %d times", sent)
 	}
 	if got := w.dump(); got != before {
-		t.Errorf("the ledger became\n%s\nwant\n%s", got, before)
+		t.Errorf("the ledger: %s", difference(got, before))
 	}
 }

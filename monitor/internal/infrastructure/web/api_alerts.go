@@ -63,15 +63,11 @@ func isActive(a domain.Alert) bool { return a.State == domain.Pending || a.State
 
 // alerts returns all alerts, for those who do not care who was told of them.
 func (s *Server) alerts(r *http.Request) ([]domain.Alert, error) {
-	all, err := s.config.Reader.Alerts(r.Context())
+	all, err := s.config.Reader.Known(r.Context())
 	if err != nil {
 		return nil, readError(err)
 	}
-	out := make([]domain.Alert, len(all))
-	for i, a := range all {
-		out[i] = a.Alert
-	}
-	return out, nil
+	return all, nil
 }
 
 // apiAlerts is /api/v1/alerts.

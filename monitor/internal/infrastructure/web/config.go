@@ -49,8 +49,6 @@ type Config struct {
 	// Version and Store are shown at the foot of each page.
 	Version string
 	Store   string
-	// Heartbeat returns the state of the heartbeat, for the foot of each page.
-	Heartbeat func() Heartbeat
 	// ExternalURL is where users reach this server. Its path is served with and
 	// without being stripped by a proxy.
 	ExternalURL string
@@ -60,14 +58,6 @@ type Config struct {
 	// Logger's default discards, and Clock's is time.Now.
 	Logger *slog.Logger
 	Clock  application.Clock
-}
-
-// Heartbeat is the state of the message that shows that tocsin works.
-type Heartbeat struct {
-	// Every is the interval; 0 means that there is no heartbeat.
-	Every time.Duration
-	// At is when the newest one was acknowledged; zero when none was.
-	At time.Time
 }
 
 const maxQueryTimeout = 2 * time.Minute
@@ -91,9 +81,6 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
-	}
-	if c.Heartbeat == nil {
-		c.Heartbeat = func() Heartbeat { return Heartbeat{} }
 	}
 	if c.Changes == nil {
 		c.Changes = NewHub()

@@ -33,7 +33,6 @@ type view struct {
 	// The server fills in the rest.
 	Base, Version, Store string
 	Started, Now         time.Time
-	Heartbeat            Heartbeat
 }
 
 // filtered reads the filter of a request for a page.
@@ -51,7 +50,6 @@ func (s *Server) parsePages() (pages, error) {
 		"moment": newMoment, "span": span, "setting": setting, "took": took, "number": number,
 		"count": count, "asset": s.assetPath,
 		"tab":  newTab,
-		"late": func(now time.Time, h Heartbeat) bool { return now.Sub(h.At) > 2*h.Every },
 		"pair": func(now time.Time, e entry) entryView { return entryView{now, e} },
 	}
 	layout, err := template.New("layout").Funcs(functions).ParseFS(assetFiles, "assets/layout.html", "assets/parts.html")
@@ -98,7 +96,7 @@ func (s *Server) page(build func(r *http.Request, now time.Time) (view, error)) 
 			v = s.problem(r, readError(err))
 		}
 		v.Base, v.Version, v.Store = s.base, s.config.Version, s.config.Store
-		v.Started, v.Now, v.Heartbeat = s.started, now, s.config.Heartbeat()
+		v.Started, v.Now = s.started, now
 		part := "layout"
 		if r.Form.Get("fragment") != "" {
 			part = "fragment"

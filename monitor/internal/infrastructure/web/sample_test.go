@@ -62,8 +62,7 @@ func emptySample(t testing.TB, now time.Time) *sample {
 		},
 		Registry: registry, HostRegistry: prometheus.NewRegistry(), Changes: NewHub(),
 		Version: "0.1.0", Store: "SQLite tocsin.db",
-		Heartbeat: func() Heartbeat { return Heartbeat{Every: time.Minute, At: now.Add(-31 * time.Second)} },
-		Clock:     s.clock,
+		Clock: s.clock,
 	}
 	return s
 }
