@@ -82,7 +82,7 @@ func TestClock(t *testing.T) {
 	if want := time.Date(2026, 1, 2, 3, 4, 5, 999_999_000, time.UTC); !first.Equal(want) || first.Location() != time.UTC {
 		t.Errorf("the unit's time is %s, want %s: UTC, in microseconds", first, want)
 	}
-	if u.Now() != first || d.db.Begin().Now() == first {
+	if !u.Now().Equal(first) || d.db.Begin().Now().Equal(first) {
 		t.Error("the time should be the same in a unit, and another in the next")
 	}
 	if err := errors.Join(u.Append(uow.Message{Type: "t"}), u.Commit(t.Context())); err != nil {

@@ -93,7 +93,7 @@ func panicRollsBack(k *kit) {
 			return nil
 		})
 	})
-	if value != errBoom {
+	if value != errBoom { //nolint:errorlint // the very value
 		k.broken("the panic should go on with its value; got %v", value)
 	}
 	k.wantClean("after the panic")

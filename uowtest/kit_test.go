@@ -1,11 +1,53 @@
 package uowtest
 
 import (
+	"regexp"
 	"testing"
+
+	"github.com/uow-go/uow/driver"
 )
 
 // TestSound runs all checks against a store without a fault.
 func TestSound(t *testing.T) { TestStore(t, newHarness(fault{})) }
+
+func TestNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range Checks() {
+		if !regexp.MustCompile(`^(P[0-9]{2}|Log|Query|Index|Store)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
+			t.Errorf("the name %s is taken, or begins with no promise and no part of a store", c.Name)
+		}
+		if c.Rule == "" {
+			t.Errorf("%s has no rule", c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
+// TestLacks demands that what a store lacks is reported, and nothing else.
+func TestLacks(t *testing.T) {
+	all := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true}}
+	for _, c := range Checks() {
+		if skipped := c.skip(all) != ""; skipped != (c.needs != 0) {
+			t.Errorf("%s needs %b; skipped by a store that lacks all: %v", c.Name, c.needs, skipped)
+		}
+		if reason := c.skip(newHarness(fault{})); reason != "" {
+			t.Errorf("%s is skipped by a store that lacks nothing: %s", c.Name, reason)
+		}
+	}
+}
+
+// TestStoreWithoutOutbox runs the checks that are left against a store that
+// refuses messages.
+func TestStoreWithoutOutbox(t *testing.T) {
+	refuse := func(_ *brokenStore, cs *driver.ChangeSet) {
+		if len(cs.Messages) > 0 {
+			t.Errorf("a check that needs no outbox appends %v", cs.Messages)
+		}
+	}
+	h := newHarness(changes(refuse))
+	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true}
+	TestStore(t, h)
+}
 
 // TestEachCheckCanFail breaks the store in each way, and demands that the check
 // which guards against it fails.

@@ -150,7 +150,7 @@ func TestT7_OfTwoEvaluatorsOfASlotExactlyOneWins(t *testing.T) {
 					t.Errorf("the loser's next try got %v", err)
 				}
 				if got := w.dump(); got != alone[winner] {
-					t.Errorf("there: %s", difference(got, alone[winner]))
+					t.Errorf("stored: %s", difference(got, alone[winner]))
 				}
 			})
 		})
@@ -360,7 +360,7 @@ func TestT3_AQueryThatFailsChangesNothing(t *testing.T) {
 		t.Errorf("steps %v", w.probe.steps)
 	}
 	if got := w.dump(); got != before {
-		t.Errorf("there: %s", difference(got, before))
+		t.Errorf("stored: %s", difference(got, before))
 	}
 	w.eval(10, down("a"))
 }
@@ -379,7 +379,7 @@ func TestACancelledEvaluationChangesNothing(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	if got := w.dump(); got != before {
-		t.Errorf("there: %s", difference(got, before))
+		t.Errorf("stored: %s", difference(got, before))
 	}
 }
 
