@@ -46,7 +46,8 @@ type Tx interface {
 
 	// Commit writes the change set, which may be empty, and commits: all of it
 	// or nothing. After Commit the transaction has ended, whatever it returned;
-	// an error means that nothing of the transaction is in the database.
+	// an error means that nothing of the transaction is in the database, or, when
+	// it is ErrInDoubt, that nobody knows.
 	//
 	// Once Commit has begun to write it no longer heeds ctx.
 	Commit(ctx context.Context, cs *ChangeSet) error
