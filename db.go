@@ -24,6 +24,13 @@ type Config struct {
 	// is part of the commit, and an error rolls the unit back.
 	Projections []Projection
 
+	// Retry says when Do runs its closure again. Default: never.
+	Retry Retry
+
+	// ResolveTimeout is how long a commit whose answer was lost asks the database
+	// what became of it, before it returns an *InDoubtError. Default: 10s.
+	ResolveTimeout time.Duration
+
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
@@ -57,6 +64,10 @@ func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.ResolveTimeout <= 0 {
+		cfg.ResolveTimeout = 10 * time.Second
+	}
+	cfg.Retry = cfg.Retry.withDefaults()
 	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections))}
 	for i, c := range cfg.Collections {
 		if c == nil {
@@ -94,8 +105,18 @@ func (db *DB) Close() error { return db.store.Close() }
 // rollback failed too, both are joined. A panic goes on with its value.
 //
 // The ctx that fn gets ends with the unit. fn must not keep the unit, or hand it
-// to other goroutines: see Unit.
+// to other goroutines: see Unit. Where Config.Retry asks for it, fn runs again.
 func (db *DB) Do(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
+	for attempt := 1; ; attempt++ {
+		err := db.try(ctx, fn)
+		if err == nil || !db.cfg.Retry.again(attempt, err) || !db.cfg.Retry.pause(ctx, attempt) {
+			return err
+		}
+	}
+}
+
+// try is one attempt of Do.
+func (db *DB) try(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	u := db.newUnit(true)

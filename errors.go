@@ -18,8 +18,9 @@ var (
 	// A commit that meets it rolls back.
 	ErrConcurrentUse = errors.New("uow: the unit is used by two goroutines at once")
 
-	// ErrManaged is returned by Commit inside DB.Do, which commits by itself.
-	ErrManaged = errors.New("uow: the unit is committed by Do")
+	// ErrManaged is returned by Commit inside DB.Do, which commits by itself, inside
+	// a nested unit, and inside a commit.
+	ErrManaged = errors.New("uow: this unit is not to be committed here")
 
 	// ErrRolledBack is returned by DB.Do when the closure rolled its unit back
 	// and returned no error.

@@ -62,6 +62,11 @@ func (e *Events) attach(u *Unit, source *node) {
 	}
 }
 
+// follow sends the events to come to the unit, and forgets those that are pending.
+func (e *Events) follow(u *Unit, source *node) {
+	e.pending, e.unit, e.source = nil, u, source
+}
+
 func (e *Events) detach() { *e = Events{} }
 
 // Event is a recorded domain event, as a projection gets it.

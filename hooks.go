@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // hooks are the functions that a unit runs around its end.
@@ -106,13 +107,16 @@ func (u *Unit) runAfterCommit(ctx context.Context) {
 }
 
 func (u *Unit) runAfterRollback(ctx context.Context, cause error) error {
+	return runReversed(ctx, u.hooks.afterRollback, cause)
+}
+
+func runReversed(ctx context.Context, hooks []func(context.Context, error) error, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	if errors.Is(cause, errAbandoned) { // the caller sees the panic itself
 		cause = nil
 	}
 	var failed []error
-	for i := len(u.hooks.afterRollback) - 1; i >= 0; i-- {
-		hook := u.hooks.afterRollback[i]
+	for _, hook := range slices.Backward(hooks) {
 		if err := recovered(func() error { return hook(ctx, cause) }); err != nil {
 			failed = append(failed, &HookError{Hook: "AfterRollback", Err: err})
 		}

@@ -35,6 +35,7 @@ type Unit struct {
 	misused    atomic.Bool // an event was recorded during an operation, and lost
 	committing bool
 	rolledBack bool
+	depth      int // how many nested units are open
 
 	tx      driver.Tx
 	sets    []set // by the collection's place in the DB; nil where unused
@@ -51,6 +52,10 @@ type set interface {
 	changes(cs *driver.ChangeSet, written *[]*node) error
 	// detach lets go of the aggregates.
 	detach()
+	// mark returns a function that brings the aggregates back to what they are
+	// now, and clear forgets them.
+	mark() (restore func() error, err error)
+	clear()
 }
 
 // ID returns the unit's id, a UUID.
@@ -97,6 +102,10 @@ func (u *Unit) begin(ctx context.Context) error {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
 	u.tx = tx
+	if err := u.nestStore(ctx, u.depth); err != nil {
+		u.failed = err
+		return err
+	}
 	return nil
 }
 
@@ -215,7 +224,7 @@ func (u *Unit) commit(ctx context.Context) error {
 }
 
 func (u *Unit) startCommit() error {
-	if u.committing {
+	if u.committing || u.depth > 0 {
 		return ErrManaged
 	}
 	u.committing = true
@@ -225,6 +234,12 @@ func (u *Unit) startCommit() error {
 // abort rolls back because of err, unless the unit has ended already, and
 // returns err with whatever else went wrong.
 func (u *Unit) abort(ctx context.Context, err error) error {
+	if errors.Is(err, ErrInDoubt) { // what the hooks are for is not known
+		if u.claimEnd() {
+			u.leave()
+		}
+		return err
+	}
 	if errors.Is(err, ErrManaged) || u.ended.Load() {
 		return err
 	}
@@ -247,7 +262,11 @@ func (u *Unit) write(ctx context.Context) error {
 		if err := u.begin(ctx); err != nil {
 			return err
 		}
-		if err := u.tx.Commit(ctx, cs); err != nil {
+		err := u.tx.Commit(ctx, cs)
+		if errors.Is(err, ErrInDoubt) {
+			err = u.settle(ctx, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -95,7 +95,7 @@ func TestEachBeginsNothingInTheSecondHalf(t *testing.T) {
 func TestEachSurvivesAPanic(t *testing.T) {
 	publisher := relay.Each(func(_ context.Context, m outbox.Message) relay.Result {
 		if m.Key == "a" {
-			panic("broken") //nolint:forbidigo // what is tested
+			panic("broken")
 		}
 		return relay.Result{Outcome: relay.Stored}
 	}, 1)

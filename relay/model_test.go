@@ -118,7 +118,7 @@ func (p *process) receive(ctx context.Context, m outbox.Message) relay.Result {
 	case p.percent(8):
 		return relay.Result{Outcome: relay.Retry, Err: errFault, After: p.upTo(time.Second)}
 	case p.percent(2):
-		panic("fault") //nolint:forbidigo // what is tested
+		panic("fault")
 	case p.percent(2):
 		return relay.Result{Outcome: relay.Refused, Err: errFault}
 	case p.percent(2):

@@ -132,7 +132,7 @@ func TestBrokenPublishers(t *testing.T) {
 		"no results":       func([]outbox.Message) []relay.Result { return nil },
 		"too many results": func(b []outbox.Message) []relay.Result { return make([]relay.Result, len(b)+1) },
 		"zero results":     func(b []outbox.Message) []relay.Result { return make([]relay.Result, len(b)) },
-		"panic":            func([]outbox.Message) []relay.Result { panic("broken") }, //nolint:forbidigo // what is tested
+		"panic":            func([]outbox.Message) []relay.Result { panic("broken") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

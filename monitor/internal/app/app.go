@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -185,6 +186,9 @@ func (a *App) openMetrics(context.Context) error {
 		Logger:      quiet(a.opts.Logger),
 		Registerer:  a.telemetry.registry,
 	})
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("tocsin: data directory %s: another tocsin uses it: %w", a.opts.DataDir, err)
+	}
 	if err != nil {
 		return err
 	}

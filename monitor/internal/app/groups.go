@@ -14,19 +14,22 @@ import (
 )
 
 // ruleUIDs returns the UID of each rule of a group, empty for recording rules: the
-// alert's name, numbered from its second rule on.
+// alert's name, numbered from its second rule on, past numbers that are names.
 func ruleUIDs(g config.RuleGroup) []string {
-	seen := map[string]int{}
+	seen, taken := map[string]int{}, map[string]bool{}
 	uids := make([]string, len(g.Rules))
 	for i, r := range g.Rules {
 		if r.Alert == "" {
 			continue
 		}
-		seen[r.Alert]++
-		uids[i] = r.Alert
-		if n := seen[r.Alert]; n > 1 {
-			uids[i] = fmt.Sprintf("%s#%d", r.Alert, n)
+		for uids[i] == "" || taken[uids[i]] {
+			seen[r.Alert]++
+			uids[i] = r.Alert
+			if n := seen[r.Alert]; n > 1 {
+				uids[i] = fmt.Sprintf("%s#%d", r.Alert, n)
+			}
 		}
+		taken[uids[i]] = true
 	}
 	return uids
 }

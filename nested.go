@@ -1,0 +1,228 @@
+package uow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// ErrUnsupported is returned for what the store can not do.
+var ErrUnsupported = errors.New("uow: the store does not support this")
+
+// Nested runs fn as a nested unit: a part of this unit that can fail by itself.
+//
+// When fn returns nil, what it did is part of this unit, which may yet be rolled
+// back. When it returns an error, panics, ends its goroutine, or ctx ends, the
+// nested unit leaves no trace: rows that it flushed or wrote by the user's own SQL,
+// changes of aggregates that this unit had already, aggregates that it loaded or
+// added (which are detached), events, messages and hooks are as they were before.
+// Its AfterRollback hooks run then. The error of fn comes back as it is, and this
+// unit can go on.
+//
+// When the database can't undo the nested part, this unit can only be rolled back,
+// and says so whenever it is used.
+//
+// Aggregates are brought back by their encoding: what is not encoded is lost in
+// those that the nested unit changed. ErrUnsupported when the store can't nest.
+func (u *Unit) Nested(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
+	var m *mark
+	if err := u.guarded(func() (err error) {
+		m, err = u.nest(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	finished := false
+	defer func() {
+		if !finished { // a panic or Goexit passes through here
+			_ = u.unnest(ctx, m, errAbandoned)
+		}
+	}()
+	err := fn(ctx, u)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	finished = true
+	return u.unnest(ctx, m, err)
+}
+
+// mark is what a unit was when a nested one began.
+type mark struct {
+	depth   int
+	restore []func() error // of each collection
+	pending []pendingMessage
+	events  []Event
+	hooks   hooks
+}
+
+func (u *Unit) nest(ctx context.Context) (*mark, error) {
+	m := &mark{
+		depth:   u.depth,
+		restore: make([]func() error, len(u.sets)),
+		pending: slices.Clone(u.pending),
+		events:  slices.Clone(u.events),
+		hooks: hooks{
+			beforeCommit:  slices.Clone(u.hooks.beforeCommit),
+			afterCommit:   slices.Clone(u.hooks.afterCommit),
+			afterRollback: slices.Clone(u.hooks.afterRollback),
+		},
+	}
+	for i, s := range u.sets {
+		if s == nil {
+			continue
+		}
+		restore, err := s.mark()
+		if err != nil {
+			return nil, err
+		}
+		m.restore[i] = restore
+	}
+	if err := u.nestStore(ctx, 1); err != nil {
+		return nil, err
+	}
+	u.depth++
+	return m, nil
+}
+
+// nestStore begins nested parts in the store's transaction, if there is one.
+// Otherwise begin does, when it begins it.
+func (u *Unit) nestStore(ctx context.Context, parts int) error {
+	if u.tx == nil || parts == 0 {
+		return nil
+	}
+	nester, ok := u.tx.(driver.Nester)
+	if !ok {
+		return fmt.Errorf("%w: nested units (%T)", ErrUnsupported, u.db.store)
+	}
+	for range parts {
+		if err := nester.Nest(ctx); err != nil {
+			return fmt.Errorf("uow: nested unit: %w", err)
+		}
+	}
+	return nil
+}
+
+// unnest ends a nested unit: well when cause is nil.
+func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
+	u.busy.Lock() // undoing must not be refused, so it waits
+	if u.ended.Load() {
+		u.busy.Unlock()
+		return errors.Join(cause, unlessCaused(cause))
+	}
+	u.depth = m.depth
+	err := u.unnestStore(cause == nil)
+	if cause == nil && err == nil {
+		u.busy.Unlock()
+		return nil
+	}
+	undone := u.hooks.afterRollback[len(m.hooks.afterRollback):]
+	err = errors.Join(err, u.returnTo(m))
+	if err != nil {
+		u.failed = fmt.Errorf("uow: a nested unit could not be undone: %w", err)
+	}
+	u.busy.Unlock()
+	hookErr := runReversed(ctx, undone, cause)
+	if err == nil && hookErr == nil {
+		return cause
+	}
+	return errors.Join(cause, err, hookErr)
+}
+
+// unlessCaused is the error of a nested unit that went well after this unit had
+// ended.
+func unlessCaused(cause error) error {
+	if cause == nil {
+		return ErrUnitClosed
+	}
+	return nil
+}
+
+func (u *Unit) unnestStore(keep bool) error {
+	if u.tx == nil {
+		return nil
+	}
+	nester, ok := u.tx.(driver.Nester)
+	if !ok { // begin has refused it
+		return nil
+	}
+	return nester.Unnest(keep)
+}
+
+func (u *Unit) returnTo(m *mark) error {
+	var errs []error
+	for i, s := range u.sets {
+		switch {
+		case s == nil:
+		case i < len(m.restore) && m.restore[i] != nil:
+			errs = append(errs, m.restore[i]())
+		default:
+			s.clear()
+		}
+	}
+	u.pending, u.events, u.hooks = m.pending, m.events, m.hooks
+	return errors.Join(errs...)
+}
+
+// savedEntry is an aggregate as it was when a nested unit began.
+type savedEntry[T any] struct {
+	entry *entry[T]
+	node  node
+	value *T
+	body  []byte
+}
+
+// mark remembers the aggregates as they are.
+func (m *identityMap[T]) mark() (restore func() error, err error) {
+	saved := make([]savedEntry[T], len(m.order))
+	for i, e := range m.order {
+		body, err := m.collection.codec.Encode(e.value)
+		if err != nil {
+			return nil, fmt.Errorf("uow: %s/%s: encode: %w", e.collection, e.id, err)
+		}
+		saved[i] = savedEntry[T]{entry: e, node: e.node, value: e.value, body: body}
+	}
+	return func() error { return m.returnTo(saved) }, nil
+}
+
+func (m *identityMap[T]) returnTo(saved []savedEntry[T]) error {
+	for _, e := range m.order[len(saved):] {
+		detach(e.value)
+		delete(m.entries, e.id)
+	}
+	m.order = m.order[:len(saved)]
+	var errs []error
+	for _, s := range saved {
+		if s.entry.value != s.value {
+			detach(s.entry.value)
+		}
+		s.entry.value, s.entry.node = s.value, s.node
+		errs = append(errs, m.bringBack(s))
+		if r, ok := any(s.value).(Recorder); ok {
+			r.RecordedEvents().follow(m.unit, &s.entry.node)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bringBack gives an aggregate that has changed since the state it had.
+func (m *identityMap[T]) bringBack(s savedEntry[T]) error {
+	now, err := m.collection.codec.Encode(s.value)
+	if err == nil && slices.Equal(now, s.body) {
+		return nil
+	}
+	before := new(T)
+	if err := m.collection.codec.Decode(s.body, before); err != nil {
+		return fmt.Errorf("uow: %s/%s: decode: %w", s.node.collection, s.node.id, err)
+	}
+	*s.value = *before
+	return nil
+}
+
+// clear lets go of everything.
+func (m *identityMap[T]) clear() {
+	m.detach()
+	m.entries, m.order = nil, nil
+}
