@@ -56,6 +56,7 @@ type mark struct {
 	pending []pendingMessage
 	events  []Event
 	hooks   hooks
+	failed  error
 }
 
 func (u *Unit) nest(ctx context.Context) (*mark, error) {
@@ -64,6 +65,7 @@ func (u *Unit) nest(ctx context.Context) (*mark, error) {
 		restore: make([]func() error, len(u.sets)),
 		pending: slices.Clone(u.pending),
 		events:  slices.Clone(u.events),
+		failed:  u.failed,
 		hooks: hooks{
 			beforeCommit:  slices.Clone(u.hooks.beforeCommit),
 			afterCommit:   slices.Clone(u.hooks.afterCommit),
@@ -162,7 +164,7 @@ func (u *Unit) returnTo(m *mark) error {
 			s.clear()
 		}
 	}
-	u.pending, u.events, u.hooks = m.pending, m.events, m.hooks
+	u.pending, u.events, u.hooks, u.failed = m.pending, m.events, m.hooks, m.failed
 	return errors.Join(errs...)
 }
 

@@ -26,8 +26,9 @@ type Nester interface {
 	// could leave a trace.
 	Nest(ctx context.Context) error
 	// Unnest ends the nested part that began last. keep leaves what it did to the
-	// part around it, and otherwise it leaves no trace. It does not depend on any
-	// context. After an error the transaction can only be rolled back.
+	// part around it. Otherwise it leaves no trace, not even a Flush that failed in
+	// it: the transaction can go on. It does not depend on any context. After an
+	// error the transaction can only be rolled back.
 	Unnest(keep bool) error
 }
 

@@ -39,25 +39,39 @@ func (s *store) Settle(ctx context.Context, lease outbox.Lease, settlement outbo
 		if !ok || c.epoch != lease.Epoch {
 			return outbox.ErrLeaseLost
 		}
-		for _, h := range settlement.Hold {
-			if _, ok := s.log.message(h.Position); !ok {
-				return fmt.Errorf("memory: settle: there is no message at position %d", h.Position)
-			}
+		holds, err := c.holds(&s.log, settlement.Hold)
+		if err != nil {
+			return err
 		}
+		maps.Copy(c.held, holds)
 		if settlement.Position > 0 {
 			c.position = settlement.Position
-		}
-		for _, h := range settlement.Hold {
-			if old, ok := c.held[h.Position]; ok {
-				h.Since = old.Since
-			}
-			c.held[h.Position] = h
 		}
 		for _, position := range settlement.Release {
 			delete(c.held, position)
 		}
 		return nil
 	})
+}
+
+// holds returns what a settlement holds, by position: not what was discarded in
+// the meantime.
+func (c *cursor) holds(l *log, all []outbox.Hold) (map[int64]outbox.Hold, error) {
+	holds := make(map[int64]outbox.Hold, len(all))
+	for _, h := range all {
+		old, held := c.held[h.Position]
+		if h.Position <= c.position && !held {
+			continue
+		}
+		if _, ok := l.message(h.Position); !ok {
+			return nil, fmt.Errorf("memory: settle: there is no message at position %d", h.Position)
+		}
+		if held {
+			h.Since = old.Since
+		}
+		holds[h.Position] = h
+	}
+	return holds, nil
 }
 
 // Held implements outbox.Log.

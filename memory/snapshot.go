@@ -33,6 +33,8 @@ func (p *pins) remove(commit int64) {
 // no snapshot is older than it.
 type garbage struct {
 	commit int64
+	table  *table
+	id     string
 	record *record
 }
 
@@ -48,7 +50,11 @@ func (s *store) oldest() int64 {
 func (s *store) collect() {
 	oldest := s.oldest()
 	for len(s.garbage) > 0 && s.garbage[0].commit <= oldest {
-		s.garbage[0].record.forget(oldest)
+		g := s.garbage[0]
+		g.record.forget(oldest)
+		if g.record.forgettable(g.table) && g.table.rows[g.id] == g.record {
+			delete(g.table.rows, g.id)
+		}
 		s.garbage = s.garbage[1:]
 	}
 }

@@ -31,6 +31,17 @@ type staged struct {
 	messages []driver.Message
 }
 
+// clone returns a copy that shares nothing that changes.
+func (g *staged) clone() staged {
+	return staged{
+		rows:     maps.Clone(g.rows),
+		order:    slices.Clone(g.order),
+		bases:    maps.Clone(g.bases),
+		holders:  maps.Clone(g.holders),
+		messages: slices.Clone(g.messages),
+	}
+}
+
 // add applies a change set to what is staged. After an error the rest is of no
 // use. The store is locked.
 func (g *staged) add(s *store, cs *driver.ChangeSet) error {
@@ -198,7 +209,7 @@ func (g *staged) apply(s *store) {
 		next.commit = s.commits
 		t.hold(k.id, next)
 		if r := t.put(k.id, next); r != nil {
-			s.garbage = append(s.garbage, garbage{commit: s.commits, record: r})
+			s.garbage = append(s.garbage, garbage{commit: s.commits, table: t, id: k.id, record: r})
 		}
 	}
 	s.log.append(g.messages)

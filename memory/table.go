@@ -114,6 +114,11 @@ func (r *record) forget(oldest int64) {
 	r.versions = slices.Delete(r.versions, 0, keep)
 }
 
+// forgettable reports whether nothing needs to be remembered of a row.
+func (r *record) forgettable(t *table) bool {
+	return t.desc.Disposable && len(r.versions) == 1 && r.versions[0].deleted
+}
+
 // version returns the version of the live row; 0 when there is none.
 func (s state) version() int64 {
 	if s.deleted {

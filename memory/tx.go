@@ -15,7 +15,36 @@ type tx struct {
 	snapshot int64
 	staged   staged
 	failed   error // why it can only be rolled back
+	nested   []nested
 	ended    bool
+}
+
+// nested is what a transaction was when a nested part began.
+type nested struct {
+	staged staged
+	failed error
+}
+
+// Nest implements driver.Nester.
+func (t *tx) Nest(ctx context.Context) error {
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	t.nested = append(t.nested, nested{staged: t.staged.clone(), failed: t.failed})
+	return nil
+}
+
+// Unnest implements driver.Nester.
+func (t *tx) Unnest(keep bool) error {
+	if t.ended {
+		return errEnded
+	}
+	last := t.nested[len(t.nested)-1]
+	t.nested = t.nested[:len(t.nested)-1]
+	if !keep {
+		t.staged, t.failed = last.staged, last.failed
+	}
+	return nil
 }
 
 // usable reports why the transaction can't be used.

@@ -123,11 +123,7 @@ func (w *writer) applyRow(r *request, i int) error {
 
 func (w *writer) insert(r *request, t *table, i int) error {
 	row := &r.cs.Writes[i]
-	a := adjustment{write: i}
-	err := w.conn.query(context.Background(), func(found []sqldriver.Value) error {
-		a.version, a.sequence = number(found[0]), number(found[1])
-		return nil
-	}, `SELECT version, sequence FROM uow_tombstones WHERE collection = ? AND id = ?`, row.Collection, row.ID)
+	a, err := w.remembered(t, row, i)
 	if err != nil {
 		return err
 	}
@@ -143,6 +139,19 @@ func (w *writer) insert(r *request, t *table, i int) error {
 		r.adjusted = append(r.adjusted, a)
 	}
 	return nil
+}
+
+// remembered returns what the insert of a row goes on from.
+func (w *writer) remembered(t *table, row *driver.Write, i int) (adjustment, error) {
+	a := adjustment{write: i}
+	if t.desc.Disposable {
+		return a, nil
+	}
+	err := w.conn.query(context.Background(), func(found []sqldriver.Value) error {
+		a.version, a.sequence = number(found[0]), number(found[1])
+		return nil
+	}, `SELECT version, sequence FROM uow_tombstones WHERE collection = ? AND id = ?`, row.Collection, row.ID)
+	return a, err
 }
 
 func (w *writer) update(t *table, row *driver.Write) error {
@@ -164,7 +173,7 @@ func (w *writer) delete(t *table, row *driver.Write) error {
 	if err == nil && n == 0 {
 		return w.conflict(t, row)
 	}
-	if err != nil {
+	if err != nil || t.desc.Disposable {
 		return err
 	}
 	_, err = w.conn.exec(`INSERT INTO uow_tombstones VALUES (?, ?, ?, ?)

@@ -6,6 +6,8 @@ import (
 
 	modernc "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/uow-go/uow/driver"
 )
 
 // Errors that errors.Is can ask for.
@@ -49,7 +51,7 @@ func code(err error) int {
 func wrap(what string, err error) error {
 	switch code(err) & 0xff {
 	case sqlite3.SQLITE_BUSY:
-		return fmt.Errorf("sqlite: %s: %w: %w", what, ErrBusy, err)
+		return fmt.Errorf("sqlite: %s: %w: %w: %w", what, ErrBusy, driver.ErrRetryable, err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("sqlite: %s: %w: %w", what, ErrFull, err)
 	}

@@ -88,18 +88,21 @@ func (s *Store) reading(ctx context.Context, fn func(c *conn) error) error {
 // Settle implements outbox.Log.
 func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
 	return s.writer.do(ctx, func(c *conn) error {
-		// Without a position this only asks whether the lease holds.
-		held, err := c.exec(`UPDATE uow_outbox_cursor SET position = CASE WHEN ?1 > 0 THEN ?1 ELSE position END WHERE name = ?2 AND epoch = ?3`,
-			settlement.Position, lease.Cursor, lease.Epoch)
+		before, leased, err := c.integer(`SELECT position FROM uow_outbox_cursor WHERE name = ? AND epoch = ?`, lease.Cursor, lease.Epoch)
 		if err != nil {
 			return wrap("settle", err)
 		}
-		if held == 0 {
+		if !leased {
 			return &ownError{outbox.ErrLeaseLost}
 		}
 		for i := range settlement.Hold {
-			if err := hold(c, lease.Cursor, &settlement.Hold[i]); err != nil {
+			if err := hold(c, lease.Cursor, before, &settlement.Hold[i]); err != nil {
 				return err
+			}
+		}
+		if settlement.Position > 0 {
+			if _, err := c.exec(`UPDATE uow_outbox_cursor SET position = ? WHERE name = ?`, settlement.Position, lease.Cursor); err != nil {
+				return wrap("settle", err)
 			}
 		}
 		for _, position := range settlement.Release {
@@ -113,7 +116,18 @@ func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbo
 
 const deleteHeld = `DELETE FROM uow_outbox_held WHERE cursor = ? AND position = ?`
 
-func hold(c *conn, cursor string, h *outbox.Hold) error {
+// hold holds a message, or changes the state of a held one. One that the cursor
+// has passed and does not hold was discarded in the meantime, and stays so.
+func hold(c *conn, cursor string, passed int64, h *outbox.Hold) error {
+	if h.Position <= passed {
+		_, held, err := c.integer(`SELECT 1 FROM uow_outbox_held WHERE cursor = ? AND position = ?`, cursor, h.Position)
+		if err != nil {
+			return wrap("settle", err)
+		}
+		if !held {
+			return nil
+		}
+	}
 	_, exists, err := c.integer(`SELECT 1 FROM uow_outbox WHERE position = ?`, h.Position)
 	if err != nil {
 		return wrap("settle", err)

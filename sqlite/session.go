@@ -95,6 +95,30 @@ func (s *sessionTx) flush(cs *driver.ChangeSet) error {
 	return err
 }
 
+// nest begins the nth nested part.
+func (s *sessionTx) nest(n int) error {
+	return s.run(fmt.Sprintf("SAVEPOINT nested_%d", n))
+}
+
+// unnest ends it.
+func (s *sessionTx) unnest(n int, keep bool) error {
+	if !keep {
+		if err := s.run(fmt.Sprintf("ROLLBACK TO nested_%d", n)); err != nil {
+			return err
+		}
+	}
+	return s.run(fmt.Sprintf("RELEASE nested_%d", n))
+}
+
+func (s *sessionTx) run(statement string) error {
+	return s.use(func(c *conn) error {
+		if _, err := c.exec(statement); err != nil {
+			return wrap("nested unit", err)
+		}
+		return nil
+	})
+}
+
 // commit writes the rest and ends the session.
 func (s *sessionTx) commit(cs *driver.ChangeSet) error {
 	if err := s.flush(cs); err != nil {

@@ -26,6 +26,7 @@ type tx struct {
 	begun bool
 
 	session *sessionTx
+	nested  int // how many nested parts are open
 }
 
 // Begin implements driver.Store. It costs nothing: the snapshot is taken by the
@@ -233,5 +234,35 @@ func (t *tx) upgrade(ctx context.Context) (*sessionTx, error) {
 		return nil, err
 	}
 	t.session = session
+	for n := 1; n <= t.nested; n++ {
+		if err := session.nest(n); err != nil {
+			return nil, err
+		}
+	}
 	return session, nil
+}
+
+// Nest implements driver.Nester. Only a session can leave traces.
+func (t *tx) Nest(ctx context.Context) error {
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	t.nested++
+	if t.session == nil {
+		return nil
+	}
+	return t.session.nest(t.nested)
+}
+
+// Unnest implements driver.Nester.
+func (t *tx) Unnest(keep bool) error {
+	if t.ended {
+		return errEnded
+	}
+	n := t.nested
+	t.nested--
+	if t.session == nil {
+		return nil
+	}
+	return t.session.unnest(n, keep)
 }

@@ -130,7 +130,7 @@ func (w *writer) wait(ctx context.Context, r *request) (signal, error) {
 			return <-r.wake, nil // it was taken before: the outcome is what counts
 		case <-timer.C:
 			if w.withdraw(r, true) {
-				return 0, fmt.Errorf("%w: a unit that runs its own SQL has had the writer for %v", ErrBusy, w.store.options.BusyTimeout)
+				return 0, fmt.Errorf("%w: %w: a unit that runs its own SQL has had the writer for %v", ErrBusy, driver.ErrRetryable, w.store.options.BusyTimeout)
 			}
 			timer.Reset(w.store.options.BusyTimeout)
 		}

@@ -1,6 +1,7 @@
 package tocsintest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,35 +12,46 @@ import (
 // Get fetches a path of the process' page or API.
 func (p *Process) Get(t testing.TB, path string) (status int, body string) {
 	t.Helper()
-	response, err := http.Get(p.URL + path)
+	status, text, err := fetch(p.URL + path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return status, string(text)
+}
+
+// fetch gets a URL, the beginning of it when it is long.
+func fetch(url string) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Wait)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(text)
+	body, err = io.ReadAll(io.LimitReader(response.Body, 16<<20))
+	return response.StatusCode, body, err
 }
 
 // GetData fetches the data of a good answer of the API.
 func GetData[T any](p *Process, path string) (data T, err error) {
-	response, err := http.Get(p.URL + path)
+	status, body, err := fetch(p.URL + path)
 	if err != nil {
 		return data, err
 	}
-	defer response.Body.Close()
 	var answer struct {
 		Status string
 		Error  string
 		Data   json.RawMessage
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return data, fmt.Errorf("%s: %s: %w", path, response.Status, err)
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return data, fmt.Errorf("%s: %d: %w", path, status, err)
 	}
 	if answer.Status != "success" {
-		return data, fmt.Errorf("%s: %s: %s", path, response.Status, answer.Error)
+		return data, fmt.Errorf("%s: %d: %s", path, status, answer.Error)
 	}
 	return data, json.Unmarshal(answer.Data, &data)
 }

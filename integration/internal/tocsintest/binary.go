@@ -1,6 +1,7 @@
 package tocsintest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,9 @@ func Binary(t testing.TB) string {
 	if path == "" {
 		t.Fatal("tocsintest: no binary: the package's TestMain must call tocsintest.Main")
 	}
+	if err := lookAtSources(); err != nil {
+		t.Fatalf("tocsintest: %v", err)
+	}
 	return path
 }
 
@@ -42,7 +46,7 @@ func build() (remove func(), err error) {
 	if os.Getenv(binaryVariable) != "" {
 		return func() {}, nil
 	}
-	root, err := repository()
+	module, err := module()
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +56,8 @@ func build() (remove func(), err error) {
 	}
 	remove = func() { _ = os.RemoveAll(dir) }
 	path := filepath.Join(dir, "tocsin")
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/tocsin")
-	cmd.Dir = filepath.Join(root, "monitor")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/tocsin")
+	cmd.Dir = filepath.Join(module, "..", "monitor")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		remove()
 		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, output)
@@ -61,32 +65,39 @@ func build() (remove func(), err error) {
 	return remove, os.Setenv(binaryVariable, path)
 }
 
-// repository finds the folder that has the modules, and looks at the program's
-// sources on the way. It names them by paths that begin with this module's
-// folder, since go test runs a cached test again only when a file has changed
-// that it looked at inside of its own module.
-func repository() (root string, err error) {
-	module, err := os.Getwd()
-	if err != nil {
+// module finds the folder of this module.
+func module() (dir string, err error) {
+	if dir, err = os.Getwd(); err != nil {
 		return "", err
 	}
-	for !exists(filepath.Join(module, "go.mod")) {
-		parent := filepath.Dir(module)
-		if parent == module {
+	for !exists(filepath.Join(dir, "go.mod")) {
+		parent := filepath.Dir(dir)
+		if parent == dir {
 			return "", errors.New("the tests do not run inside of their module")
 		}
-		module = parent
+		dir = parent
 	}
-	root = module + "/.."
-	return filepath.Dir(module), fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+	return dir, nil
+}
+
+// lookAtSources looks at the program's files, so that go test does not take the
+// result of an older program from its cache. It notes the files that a test
+// looks at, and only those inside of the test's module: hence their names, which
+// begin with its folder.
+func lookAtSources() error {
+	module, err := module()
+	if err != nil {
+		return err
+	}
+	root := module + "/.."
+	return fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil // another program's file that is gone again
+			return nil //nolint:nilerr // another program's file that is gone again
 		case d.IsDir() && (path == "integration" || strings.HasPrefix(d.Name(), ".") && path != "."):
 			return fs.SkipDir
-		case !d.IsDir() && (strings.HasSuffix(path, ".go") || strings.HasPrefix(d.Name(), "go.")) && !strings.HasSuffix(path, "_test.go"):
-			_, err := os.Stat(root + "/" + path)
-			return err
+		case !d.IsDir() && !strings.HasSuffix(path, "_test.go"):
+			_ = exists(root + "/" + path)
 		}
 		return nil
 	})

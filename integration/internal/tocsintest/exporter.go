@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -117,11 +116,11 @@ func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 	switch behaviour {
 	case Healthy:
-		io.WriteString(w, text)
+		fmt.Fprint(w, text)
 	case Failing:
 		http.Error(w, "the exporter is broken", http.StatusInternalServerError)
 	case Garbage:
-		io.WriteString(w, "<!doctype html>\n<title>{{{ 1e999 }}}</title>\xff\x00\n")
+		fmt.Fprint(w, "<!doctype html>\n<title>{{{ 1e999 }}}</title>\xff\x00\n")
 	case Hanging:
 		<-r.Context().Done()
 	case Endless:
@@ -132,9 +131,9 @@ func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case Bomb:
 		w.Header().Set("Content-Encoding", "gzip")
-		w.Write(bomb())
+		_, _ = w.Write(bomb()) // the scraper hangs up
 	case Duplicates:
-		io.WriteString(w, strings.Repeat("duplicate{a=\"1\"} 1\nduplicate{a=\"1\"} 2\n", 5000))
+		fmt.Fprint(w, strings.Repeat("duplicate{a=\"1\"} 1\nduplicate{a=\"1\"} 2\n", 5000))
 	}
 }
 
@@ -143,8 +142,8 @@ func bomb() []byte {
 	var b bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // the level is a known one
 	block := []byte(strings.Repeat("# "+strings.Repeat("0", 1021)+"\n", 1024))
-	z.Write(block)
-	z.Close()
+	_, _ = z.Write(block) // to memory, which does not fail
+	_ = z.Close()
 	// Members of a gzip file follow one another.
 	return bytes.Repeat(b.Bytes(), 2048)
 }

@@ -2,6 +2,7 @@ package tocsintest
 
 import (
 	"cmp"
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -125,25 +126,27 @@ func (h *Home) History(t testing.TB) History {
 
 // ReadHistory reads a database.
 func ReadHistory(path string) (h History, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Wait)
+	defer cancel()
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		return h, err
 	}
-	defer db.Close()
-	tx, err := db.Begin() // one snapshot
+	defer func() { _ = db.Close() }() // it was only read
+	tx, err := db.BeginTx(ctx, nil)   // one snapshot
 	if err != nil {
 		return h, err
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	h.Held = map[string]int{}
 	for _, read := range []func() error{
-		func() error { return readAll(tx, "transitions", &h.Transitions) },
-		func() error { return readAll(tx, "deliveries", &h.Deliveries) },
-		func() error { return readAll(tx, "attempts", &h.Attempts) },
-		func() error { return readAll(tx, "gaps", &h.Gaps) },
-		func() error { return readAll(tx, "alerts", &h.Alerts) },
-		func() error { return readAll(tx, "evaluations", &h.Evaluations) },
-		func() error { return readHeld(tx, h.Held) },
+		func() error { return readAll(ctx, tx, "transitions", &h.Transitions) },
+		func() error { return readAll(ctx, tx, "deliveries", &h.Deliveries) },
+		func() error { return readAll(ctx, tx, "attempts", &h.Attempts) },
+		func() error { return readAll(ctx, tx, "gaps", &h.Gaps) },
+		func() error { return readAll(ctx, tx, "alerts", &h.Alerts) },
+		func() error { return readAll(ctx, tx, "evaluations", &h.Evaluations) },
+		func() error { return readHeld(ctx, tx, h.Held) },
 	} {
 		if err := read(); err != nil {
 			return h, err
@@ -159,12 +162,12 @@ func ReadHistory(path string) (h History, err error) {
 	return h, nil
 }
 
-func readAll[T any](tx *sql.Tx, table string, out *[]T) error {
-	rows, err := tx.Query("SELECT body FROM " + table)
+func readAll[T any](ctx context.Context, tx *sql.Tx, table string, out *[]T) error {
+	rows, err := tx.QueryContext(ctx, "SELECT body FROM "+table)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var body []byte
 		if err := rows.Scan(&body); err != nil {
@@ -179,12 +182,12 @@ func readAll[T any](tx *sql.Tx, table string, out *[]T) error {
 	return rows.Err()
 }
 
-func readHeld(tx *sql.Tx, held map[string]int) error {
-	rows, err := tx.Query("SELECT cursor, count(*) FROM uow_outbox_held GROUP BY cursor")
+func readHeld(ctx context.Context, tx *sql.Tx, held map[string]int) error {
+	rows, err := tx.QueryContext(ctx, "SELECT cursor, count(*) FROM uow_outbox_held GROUP BY cursor")
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var cursor string
 		var n int

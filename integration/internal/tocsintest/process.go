@@ -43,7 +43,7 @@ const maxOutput = 4 << 20
 func Launch(t testing.TB, env []string, args ...string) *Process {
 	t.Helper()
 	p := &Process{out: &output{url: make(chan string, 1)}, done: make(chan struct{})}
-	p.cmd = exec.Command(Binary(t), args...)
+	p.cmd = exec.CommandContext(t.Context(), Binary(t), args...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = dieWithParent()
 	r, w := io.Pipe()
@@ -58,7 +58,7 @@ func Launch(t testing.TB, env []string, args ...string) *Process {
 	}()
 	go func() {
 		p.err = p.cmd.Wait()
-		w.Close()
+		_ = w.Close() // of a pipe in memory
 		<-read
 		close(p.done)
 	}()
@@ -104,15 +104,11 @@ func (p *Process) WaitReady(t testing.TB) {
 			t.Fatalf("tocsin ended before it was ready: %v\n%s", p.err, tail(p.Logs(), 4000))
 		default:
 		}
-		response, err := http.Get(p.URL + "/-/ready")
-		if err != nil {
-			return err
+		status, body, err := fetch(p.URL + "/-/ready")
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("/-/ready answers %d: %s", status, body)
 		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("/-/ready answers %s", response.Status)
-		}
-		return nil
+		return err
 	})
 }
 

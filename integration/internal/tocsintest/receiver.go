@@ -122,7 +122,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	case Dropped:
 		if hijacker, ok := w.(http.Hijacker); ok {
 			if conn, _, err := hijacker.Hijack(); err == nil {
-				conn.Close()
+				_ = conn.Close() // rudely
 			}
 		}
 		return

@@ -55,7 +55,7 @@ func (s Service) StartOwn(t testing.TB) string {
 	t.Helper()
 	program := Program(t, s.Package, s.Programs...)
 	address := FreeAddress(t)
-	cmd := exec.Command(program, s.Args(address)...)
+	cmd := exec.CommandContext(t.Context(), program, s.Args(address)...)
 	cmd.Dir, cmd.SysProcAttr = t.TempDir(), dieWithParent()
 	log, err := os.CreateTemp(t.TempDir(), "service-*.log")
 	if err != nil {
@@ -68,7 +68,7 @@ func (s Service) StartOwn(t testing.TB) string {
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()         // killed, which is an error
-		log.Close()
+		_ = log.Close()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name()) // for the reader only
 			t.Logf("the end of what %s said:\n%s", program, tail(string(text), 3000))
@@ -76,11 +76,8 @@ func (s Service) StartOwn(t testing.TB) string {
 	})
 	url := "http://" + address
 	Eventually(t, program+" answers", func() error {
-		response, err := http.Get(url + s.Healthy)
-		if err != nil {
-			return err
-		}
-		return response.Body.Close()
+		_, _, err := fetch(url + s.Healthy)
+		return err
 	})
 	return url
 }
@@ -102,19 +99,16 @@ func Program(t testing.TB, debianPackage string, names ...string) string {
 // listens.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
 }
 
 func answers(url string) bool {
-	response, err := http.Get(url)
-	if err != nil {
-		return false
-	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	status, _, err := fetch(url)
+	return err == nil && status == http.StatusOK
 }
