@@ -150,7 +150,7 @@ func TestLeaseIsFourTimesTheLongerOfIntervalAndDelay(t *testing.T) {
 			i.put("a", unchanged)
 			time.Sleep(time.Hour) // it counts from the request, not from the alert's start
 			i.refresh()
-			if got := i.posts[0].alerts[0].EndsAt.Sub(time.Now()); got != c.want {
+			if got := time.Until(i.posts[0].alerts[0].EndsAt); got != c.want {
 				t.Errorf("interval %s, delay %s: lease of %s, want %s", c.interval, c.delay, got, c.want)
 			}
 		})

@@ -220,7 +220,7 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Add("Fri, 31 Dec 9999 23:59:59 GMT")
 	f.Fuzz(func(t *testing.T, value string) {
 		client := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {value}}, Body: http.NoBody}, nil
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {value}}, Body: http.NoBody}, nil
 		})}
 		if got := exchangeWith(t.Context(), t, client, "http://receiver.example", "").After; got < 0 || got > time.Hour {
 			t.Fatalf("%q: %s", value, got)

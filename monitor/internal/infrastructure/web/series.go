@@ -112,7 +112,7 @@ func (s *Server) series(r *http.Request) (result, error) {
 	hints := &storage.SelectHints{Start: sel.from, End: sel.to, Func: "series", Limit: sel.hint()}
 	sets := make([]storage.SeriesSet, len(sel.sets))
 	for i, set := range sel.sets {
-		sets[i] = q.Select(r.Context(), len(sel.sets) > 1, hints, set...)
+		sets[i] = q.Select(r.Context(), true, hints, set...)
 	}
 	merged := sets[0]
 	if len(sets) > 1 {

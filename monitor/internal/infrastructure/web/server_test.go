@@ -63,6 +63,7 @@ func openStream(t *testing.T, url string) <-chan string {
 	check(t, err)
 	answer, err := http.DefaultClient.Do(r)
 	check(t, err)
+	t.Cleanup(func() { _ = answer.Body.Close() })
 	if got := answer.Header.Get("Content-Type"); got != "text/event-stream" {
 		t.Fatalf("Content-Type %q", got)
 	}
@@ -280,7 +281,7 @@ func TestHealth(t *testing.T) {
 	host := prometheus.NewRegistry()
 	host.MustRegister(gauge)
 	s.config.HostRegistry = host
-	var notReady error = errors.New("targets are being scraped for the first time")
+	notReady := errors.New("targets are being scraped for the first time")
 	s.config.Ready = func() error { return notReady }
 	h := s.server().Handler()
 	if w := call(t, h, "/-/ready"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "scraped for the first time") {
