@@ -56,7 +56,6 @@ type mark struct {
 	pending []pendingMessage
 	events  []Event
 	hooks   hooks
-	failed  error
 }
 
 func (u *Unit) nest(ctx context.Context) (*mark, error) {
@@ -65,7 +64,6 @@ func (u *Unit) nest(ctx context.Context) (*mark, error) {
 		restore: make([]func() error, len(u.sets)),
 		pending: slices.Clone(u.pending),
 		events:  slices.Clone(u.events),
-		failed:  u.failed,
 		hooks: hooks{
 			beforeCommit:  slices.Clone(u.hooks.beforeCommit),
 			afterCommit:   slices.Clone(u.hooks.afterCommit),
@@ -82,20 +80,21 @@ func (u *Unit) nest(ctx context.Context) (*mark, error) {
 		}
 		m.restore[i] = restore
 	}
-	if err := u.nestStore(ctx, 1); err != nil {
-		return nil, err
+	if u.tx != nil { // otherwise begin does it
+		if err := u.nestStore(ctx, u.tx, 1); err != nil {
+			return nil, err
+		}
 	}
 	u.depth++
 	return m, nil
 }
 
-// nestStore begins nested parts in the store's transaction, if there is one.
-// Otherwise begin does, when it begins it.
-func (u *Unit) nestStore(ctx context.Context, parts int) error {
-	if u.tx == nil || parts == 0 {
+// nestStore begins nested parts in a transaction of the store.
+func (u *Unit) nestStore(ctx context.Context, tx driver.Tx, parts int) error {
+	if parts == 0 {
 		return nil
 	}
-	nester, ok := u.tx.(driver.Nester)
+	nester, ok := tx.(driver.Nester)
 	if !ok {
 		return fmt.Errorf("%w: nested units (%T)", ErrUnsupported, u.db.store)
 	}
@@ -112,9 +111,15 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	u.busy.Lock() // undoing must not be refused, so it waits
 	if u.ended.Load() {
 		u.busy.Unlock()
-		return errors.Join(cause, unlessCaused(cause))
+		if cause == nil {
+			cause = ErrUnitClosed
+		}
+		return cause
 	}
 	u.depth = m.depth
+	if cause == nil {
+		cause = u.failed // fn has not told of it, and what it did can't be kept
+	}
 	err := u.unnestStore(cause == nil)
 	if cause == nil && err == nil {
 		u.busy.Unlock()
@@ -123,9 +128,13 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	undone := u.hooks.afterRollback[len(m.hooks.afterRollback):]
 	err = errors.Join(err, u.returnTo(m))
 	if err != nil {
-		u.failed = fmt.Errorf("uow: a nested unit could not be undone: %w", err)
+		u.stuck = fmt.Errorf("uow: a nested unit could not be undone: %w", err)
 	}
+	u.failed = u.stuck
 	u.busy.Unlock()
+	if cause == nil {
+		cause, err = err, nil
+	}
 	hookErr := runReversed(ctx, undone, cause)
 	if err == nil && hookErr == nil {
 		return cause
@@ -133,21 +142,9 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	return errors.Join(cause, err, hookErr)
 }
 
-// unlessCaused is the error of a nested unit that went well after this unit had
-// ended.
-func unlessCaused(cause error) error {
-	if cause == nil {
-		return ErrUnitClosed
-	}
-	return nil
-}
-
 func (u *Unit) unnestStore(keep bool) error {
-	if u.tx == nil {
-		return nil
-	}
 	nester, ok := u.tx.(driver.Nester)
-	if !ok { // begin has refused it
+	if !ok || u.stuck != nil { // there is nothing, or it can only be rolled back
 		return nil
 	}
 	return nester.Unnest(keep)
@@ -164,7 +161,7 @@ func (u *Unit) returnTo(m *mark) error {
 			s.clear()
 		}
 	}
-	u.pending, u.events, u.hooks, u.failed = m.pending, m.events, m.hooks, m.failed
+	u.pending, u.events, u.hooks = m.pending, m.events, m.hooks
 	return errors.Join(errs...)
 }
 

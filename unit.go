@@ -42,8 +42,9 @@ type Unit struct {
 	events  []Event
 	pending []pendingMessage
 	hooks   hooks
-	// failed is why the unit can only be rolled back.
-	failed error
+	// failed is why the unit, or the nested one that is open, can only be rolled
+	// back; stuck is why the whole unit can.
+	failed, stuck error
 }
 
 // set is the part of the identity map that belongs to one collection.
@@ -101,11 +102,10 @@ func (u *Unit) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
-	u.tx = tx
-	if err := u.nestStore(ctx, u.depth); err != nil {
-		u.failed = err
-		return err
+	if err := u.nestStore(ctx, tx, u.depth); err != nil {
+		return joinRollback(err, tx.Rollback())
 	}
+	u.tx = tx
 	return nil
 }
 
@@ -140,8 +140,11 @@ func (u *Unit) Append(messages ...Message) error {
 
 // record is called by Events.Record. It can't return an error; the commit will.
 func (u *Unit) record(source *node, event any) {
-	if err := u.enter(); err != nil {
+	switch err := u.enter(); {
+	case errors.Is(err, ErrConcurrentUse):
 		u.misused.Store(true)
+		return
+	case err != nil: // what is recorded from then on is rolled back anyway
 		return
 	}
 	defer u.leave()
@@ -210,6 +213,9 @@ func (u *Unit) Commit(ctx context.Context) error {
 
 func (u *Unit) commit(ctx context.Context) error {
 	err := u.guarded(u.startCommit)
+	if errors.Is(err, ErrManaged) {
+		return err
+	}
 	if err == nil {
 		err = u.runBeforeCommit(ctx)
 	}
@@ -234,13 +240,13 @@ func (u *Unit) startCommit() error {
 // abort rolls back because of err, unless the unit has ended already, and
 // returns err with whatever else went wrong.
 func (u *Unit) abort(ctx context.Context, err error) error {
-	if errors.Is(err, ErrInDoubt) { // what the hooks are for is not known
-		if u.claimEnd() {
-			u.leave()
-		}
+	if u.ended.Load() {
 		return err
 	}
-	if errors.Is(err, ErrManaged) || u.ended.Load() {
+	if doubt, ok := errors.AsType[*InDoubtError](err); ok && doubt.Unit == u.id {
+		if u.claimEnd() { // what the hooks are for is not known
+			u.leave()
+		}
 		return err
 	}
 	return joinRollback(err, u.rollback(ctx, err))

@@ -15,7 +15,10 @@ import (
 // ErrClosed is returned by everything after the store was closed.
 var ErrClosed = errors.New("memory: the store is closed")
 
-var errEnded = errors.New("memory: the transaction has ended")
+var (
+	errEnded     = errors.New("memory: the transaction has ended")
+	errNotNested = errors.New("memory: no nested part is open")
+)
 
 // Open returns a new, empty database. Closing it forgets everything.
 func Open(ctx context.Context, cfg uow.Config) (*uow.DB, error) {

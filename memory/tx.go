@@ -39,6 +39,9 @@ func (t *tx) Unnest(keep bool) error {
 	if t.ended {
 		return errEnded
 	}
+	if len(t.nested) == 0 {
+		return errNotNested
+	}
 	last := t.nested[len(t.nested)-1]
 	t.nested = t.nested[:len(t.nested)-1]
 	if !keep {

@@ -10,7 +10,10 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-var errEnded = errors.New("sqlite: the transaction has ended")
+var (
+	errEnded     = errors.New("sqlite: the transaction has ended")
+	errNotNested = errors.New("sqlite: no nested part is open")
+)
 
 // tx is one unit's transaction. It reads on a connection of its own, and has the
 // writer only at its end, unless the unit flushes or runs its own SQL: then it has
@@ -247,17 +250,22 @@ func (t *tx) Nest(ctx context.Context) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
-	t.nested++
-	if t.session == nil {
-		return nil
+	if t.session != nil {
+		if err := t.session.nest(t.nested + 1); err != nil {
+			return err
+		}
 	}
-	return t.session.nest(t.nested)
+	t.nested++
+	return nil
 }
 
 // Unnest implements driver.Nester.
 func (t *tx) Unnest(keep bool) error {
 	if t.ended {
 		return errEnded
+	}
+	if t.nested == 0 {
+		return errNotNested
 	}
 	n := t.nested
 	t.nested--

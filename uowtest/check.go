@@ -28,6 +28,7 @@ const (
 	inUseNeeded
 	uniqueNeeded
 	concurrentFlushNeeded
+	nestingNeeded
 )
 
 // Checks returns all checks, in the order in which TestStore runs them.
@@ -43,6 +44,10 @@ func Checks() []Check {
 		batchChecks(),
 		flushChecks(),
 		rollbackChecks(),
+		retryChecks(),
+		doubtChecks(),
+		nestedChecks(),
+		nestedEndChecks(),
 		eventChecks(),
 		orderChecks(),
 		heldChecks(),
@@ -79,6 +84,7 @@ func (c Check) skip(h Harness) string {
 		{outboxNeeded, h.Lacks.Outbox, "the store declares that it lacks an outbox"},
 		{uniqueNeeded, h.Lacks.UniqueIndexes, "the store declares that it lacks unique indexes"},
 		{concurrentFlushNeeded, h.Lacks.ConcurrentFlush, "the store declares that it lacks concurrent flushes"},
+		{nestingNeeded, h.Lacks.Nesting, "the store declares that it lacks nested units"},
 		{reopenNeeded, h.Reopen == nil, "the harness has no Reopen"},
 		{nativeNeeded, h.Native == nil, "the harness has no Native"},
 		{inUseNeeded, h.InUse == nil, "the harness has no InUse"},

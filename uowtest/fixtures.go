@@ -16,6 +16,7 @@ type schema struct {
 	letters  *uow.Collection[letter]
 	things   *uow.Collection[thing]
 	members  *uow.Collection[member]
+	drafts   *uow.Collection[entry] // disposable
 	codec    *letterCodec
 }
 
@@ -118,9 +119,10 @@ func newSchema(unique bool) schema {
 				{Name: "email", Kind: uow.String, Unique: unique, Value: func(m *member) any { return m.Email }},
 			},
 		}),
+		drafts: uow.Define(uow.CollectionConfig[entry]{Name: "drafts", Disposable: true}),
 	}
 }
 
 func (s schema) all() []uow.AnyCollection {
-	return []uow.AnyCollection{s.accounts, s.entries, s.letters, s.things, s.members}
+	return []uow.AnyCollection{s.accounts, s.entries, s.letters, s.things, s.members, s.drafts}
 }

@@ -32,6 +32,8 @@ type Harness struct {
 	// do runs a unit. The tests of the kit replace it, to show that checks of
 	// promises that package uow keeps by itself can fail.
 	do func(ctx context.Context, db *uow.DB, fn func(ctx context.Context, u *uow.Unit) error) error
+	// nested runs a nested unit, likewise.
+	nested func(ctx context.Context, u *uow.Unit, fn func(ctx context.Context, u *uow.Unit) error) error
 }
 
 // Native writes rows to a table of the user's, which Open has created, in the
@@ -53,6 +55,8 @@ type Capabilities struct {
 	// ConcurrentFlush: a flush waits, or fails, while another transaction that has
 	// flushed is open.
 	ConcurrentFlush bool
+	// Nesting: the store's transactions have no nested parts.
+	Nesting bool
 }
 
 // TestStore runs all checks against a store.

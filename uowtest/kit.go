@@ -93,6 +93,14 @@ func (k *kit) do(ctx context.Context, fn func(ctx context.Context, u *uow.Unit) 
 	return k.db.Do(ctx, fn)
 }
 
+// nested runs the nested unit that a check is about.
+func (k *kit) nested(ctx context.Context, u *uow.Unit, fn func(ctx context.Context, u *uow.Unit) error) error {
+	if k.h.nested != nil {
+		return k.h.nested(ctx, u, fn)
+	}
+	return u.Nested(ctx, fn)
+}
+
 // setUp runs a unit that must go well.
 func (k *kit) setUp(fn func(ctx context.Context, u *uow.Unit) error) {
 	k.Helper()

@@ -25,7 +25,7 @@ func TestNames(t *testing.T) {
 
 // TestLacks demands that what a store lacks is reported, and nothing else.
 func TestLacks(t *testing.T) {
-	all := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true}}
+	all := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true}}
 	for _, c := range Checks() {
 		if skipped := c.skip(all) != ""; skipped != (c.needs != 0) {
 			t.Errorf("%s needs %b; skipped by a store that lacks all: %v", c.Name, c.needs, skipped)
@@ -45,7 +45,7 @@ func TestStoreWithoutOutbox(t *testing.T) {
 		}
 	}
 	h := newHarness(changes(refuse))
-	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true}
+	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true}
 	TestStore(t, h)
 }
 

@@ -77,6 +77,15 @@ func (r *recorder) Fatalf(format string, args ...any) {
 // Fatal implements testing.TB.
 func (r *recorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
 
+// SkipNow implements testing.TB. A check that does not apply finds nothing.
+func (r *recorder) SkipNow() { runtime.Goexit() }
+
+// Skip implements testing.TB.
+func (r *recorder) Skip(...any) { r.SkipNow() }
+
+// Skipf implements testing.TB.
+func (r *recorder) Skipf(string, ...any) { r.SkipNow() }
+
 // Failed implements testing.TB.
 func (r *recorder) Failed() bool {
 	r.mu.Lock()

@@ -20,6 +20,15 @@ const (
 	headerIdempotency = "Idempotency-Key"
 )
 
+// CheckSecret reports whether New would take the secret: "whsec_" and base64 of 24
+// to 64 bytes. Its errors do not show the secret.
+func CheckSecret(secret string) error {
+	if _, err := decodeSecret(secret); err != nil {
+		return fmt.Errorf("%w: the secret %w", ErrConfig, err)
+	}
+	return nil
+}
+
 // decodeSecret returns the key of a secret. Its errors do not show the secret.
 func decodeSecret(secret string) ([]byte, error) {
 	encoded, ok := strings.CutPrefix(secret, "whsec_")

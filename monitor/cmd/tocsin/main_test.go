@@ -27,8 +27,8 @@ func (w *text) String() string {
 	return w.buf.String()
 }
 
-// config writes a configuration with one rule file.
-func config(t *testing.T, text, rules string) string {
+// files writes a configuration with one rule file.
+func files(t *testing.T, text, rules string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{"prometheus.yml": text, "rules.yml": rules} {
@@ -45,10 +45,10 @@ const (
 )
 
 func TestTheCommandLine(t *testing.T) {
-	good := config(t, goodConfig, goodRules)
-	ignoring := config(t, goodConfig+"remote_write: [{url: http://localhost/write}]\n", goodRules)
-	badConfig := config(t, "global:\n  evaluation_intervall: 1s\n", goodRules)
-	badRules := config(t, goodConfig, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(\n")
+	good := files(t, goodConfig, goodRules)
+	ignoring := files(t, goodConfig+"remote_write: [{url: http://localhost/write}]\n", goodRules)
+	badConfig := files(t, "global:\n  evaluation_intervall: 1s\n", goodRules)
+	badRules := files(t, goodConfig, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(\n")
 	for name, c := range map[string]struct {
 		args        []string
 		exit        int
@@ -56,7 +56,7 @@ func TestTheCommandLine(t *testing.T) {
 	}{
 		"help":            {[]string{"--help"}, 0, []string{"Usage: tocsin", "Examples:", "--config", "check config"}, nil},
 		"help of run":     {[]string{"run", "--help"}, 0, []string{"--listen", "127.0.0.1:9096", "--web-config", "--external-url", "--db"}, nil},
-		"help of check":   {[]string{"check", "--help"}, 0, []string{"config", "prometheus.yml"}, nil},
+		"help of check":   {[]string{"check", "--help"}, 0, []string{"check config <file>", "Check a configuration"}, nil},
 		"version":         {[]string{"--version"}, 0, []string{version()}, nil},
 		"unknown flag":    {[]string{"--no-such-flag"}, 2, nil, []string{"tocsin: ", "--no-such-flag", "tocsin --help"}},
 		"unknown command": {[]string{"dance"}, 2, nil, []string{"tocsin: ", "dance", "tocsin --help"}},

@@ -34,7 +34,7 @@ func send(t *testing.T, s syscall.Signal) {
 }
 
 func TestRunHeedsSignals(t *testing.T) {
-	path := config(t, goodConfig, goodRules)
+	path := files(t, goodConfig, goodRules)
 	var stdout, stderr text
 	exit := make(chan int, 1)
 	go func() {

@@ -64,7 +64,7 @@ tocsin:
   - name: ops
     type: webhook
     url: https://user:hunter2@hooks.example.com/services/hunter2
-    secret: hunter2
+    secret: whsec_hunter2hunter2hunter2hunter2hunter2hunt1
     headers: {X-Key: hunter2}
   - {name: out, type: console}
   - {name: am, type: alertmanager, url: 'http://am:9093', timeout: 2s}
@@ -205,6 +205,7 @@ func TestWrongConfigurations(t *testing.T) {
 		{"destination url", dest + "{name: a, type: webhook, url: 'ftp://x'}", "tocsin.destinations[0].url: found <secret>, expected a URL that starts with http://"},
 		{"destination format", dest + "{name: a, type: webhook, url: 'http://x', format: xml}", `found "xml", expected cloudevents or alertmanager`},
 		{"destination twice", dest + "{name: a, type: console}\n  - {name: a, type: console}", "tocsin.destinations[1].name: found \"a\", expected a name"},
+		{"webhook secret", dest + "{name: a, type: webhook, url: 'http://x', secret: hunter2}", "tocsin.destinations[0].secret: found <secret>, expected whsec_"},
 		{"two secrets", dest + "{name: a, type: console, secret: a, secret_file: b}", "found both secret and secret_file"},
 		{"alias to itself", "global: &a\n  external_labels: *a", "global"},
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/uow-go/uow/publishers/webhook"
+
 	"github.com/uow-go/uow/monitor/internal/domain"
 )
 
@@ -171,6 +173,11 @@ func (r *reader) checkDestination(n *yaml.Node, d *Destination, path string) {
 	if d.Secret != "" && d.SecretFile != "" {
 		r.add(field("secret_file"), path, "found both secret and secret_file, expected one of them")
 	}
+	for _, secret := range strings.Fields(string(d.Secret)) {
+		if webhook.CheckSecret(secret) != nil {
+			r.add(field("secret"), child(path, "secret"), "found <secret>, expected whsec_ and base64 of 24 to 64 bytes, as in Standard Webhooks")
+		}
+	}
 	if d.Timeout == 0 {
 		d.Timeout = model.Duration(10 * time.Second)
 	}
@@ -189,8 +196,14 @@ func (r *reader) checkDestinationURL(n *yaml.Node, d *Destination, path string) 
 // checkSecretFiles tells of missing files at the start, not at the first alert.
 func (r *reader) checkSecretFiles() {
 	for _, d := range r.cfg.Destinations {
-		if _, err := d.ReadSecret(); err != nil {
+		secrets, err := d.ReadSecret()
+		if err != nil {
 			r.errs = append(r.errs, at(r.file, nil, "tocsin.destinations", "%s: found no readable secret_file: %v", d.Name, err))
+		}
+		for _, secret := range strings.Fields(secrets) {
+			if d.SecretFile != "" && webhook.CheckSecret(secret) != nil {
+				r.errs = append(r.errs, at(r.file, nil, "tocsin.destinations", "%s: found something else in secret_file, expected whsec_ and base64 of 24 to 64 bytes", d.Name))
+			}
 		}
 	}
 }

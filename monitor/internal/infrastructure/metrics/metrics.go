@@ -35,8 +35,8 @@ type Config struct {
 	Lookback time.Duration
 	// QueryTimeout is for one query; 2 minutes by default.
 	QueryTimeout time.Duration
-	// MaxSamples is the most that one query may hold in memory; 50 million by
-	// default.
+	// MaxSamples is the most that one query may hold in memory; 5 million by
+	// default, a tenth of Prometheus', since anybody who reaches the API may ask.
 	MaxSamples int
 	// BodySizeLimit is for the answers of the targets whose scrape config has no
 	// body_size_limit, in bytes and uncompressed; 64 MiB by default.
@@ -66,7 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.QueryTimeout = 2 * time.Minute
 	}
 	if c.MaxSamples == 0 {
-		c.MaxSamples = 50_000_000
+		c.MaxSamples = 5_000_000
 	}
 	if c.BodySizeLimit == 0 {
 		c.BodySizeLimit = 64 << 20

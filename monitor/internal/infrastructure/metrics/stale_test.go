@@ -261,3 +261,26 @@ groups:
 		}
 	}
 }
+
+// A broken exporter may answer well and say nothing, and Prometheus' parser takes
+// a NUL character for the end.
+func TestAlertsOfATargetThatSaysNothingAreHeld(t *testing.T) {
+	for name, body := range map[string]string{"empty": "", "NUL": "\x00disk 0\n"} {
+		t.Run(name, func(t *testing.T) {
+			bad := newExporter(t, "disk 1\n")
+			cfg := parse(t, jobs(bad), staleRules)
+			m := open(t, t.TempDir())
+			run(t, m, cfg)
+			before := evaluate(t, m, cfg.Groups[1])
+			bad.body.Store(body)
+			until(t, "the answer is empty", func() bool {
+				v, ok := valueOf(t, m, `scrape_samples_scraped`, time.Now())
+				return ok && v == 0
+			})
+			after := evaluate(t, m, cfg.Groups[1])
+			if len(after[0].Samples) != 0 || !held(cfg.Groups[1].Rules, before, after)["Disk job0"] {
+				t.Errorf("the alert is not held: %+v", after[0])
+			}
+		})
+	}
+}

@@ -220,11 +220,16 @@ func (m *Metrics) WaitFirstScrape(ctx context.Context) error {
 	return nil
 }
 
-// reports returns the value of up at a time, by the labels of the target. The
-// report of a scrape is committed together with its samples, so the samples are
-// there when it is; the scraper's own state of the target is ahead of both.
+// wellScraped is 1 for a target whose last scrape was good and brought samples,
+// and 0 for any other. A good answer without a single sample is what a broken
+// exporter gives.
+const wellScraped = `up and (scrape_samples_scraped > 0) or up * 0`
+
+// reports returns wellScraped at a time, by the labels of the target. The report
+// of a scrape is committed together with its samples, so the samples are there
+// when it is; the scraper's own state of the target is ahead of both.
 func (m *Metrics) reports(ctx context.Context, at time.Time) (map[uint64]float64, error) {
-	vector, err := m.query(ctx, "up", at)
+	vector, err := m.query(ctx, wellScraped, at)
 	if err != nil {
 		return nil, err
 	}
