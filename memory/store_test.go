@@ -172,3 +172,56 @@ func TestBadChangeSets(t *testing.T) {
 		}
 	}
 }
+
+func TestDisposableRowsLeaveNothing(t *testing.T) {
+	s := newStore()
+	if err := s.Register(t.Context(), []driver.Collection{{Name: "rows", Disposable: true}, {Name: "others"}}); err != nil {
+		t.Fatal(err)
+	}
+	commit := func(writes ...driver.Write) {
+		t.Helper()
+		if err := begin(t, s).Commit(t.Context(), &driver.ChangeSet{Writes: writes}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert := driver.Write{Op: driver.Insert, Collection: "rows", ID: "a", Version: 1}
+	update := driver.Write{Op: driver.Update, Collection: "rows", ID: "a", Expected: 1, Version: 2}
+	remove := driver.Write{Op: driver.Delete, Collection: "rows", ID: "a", Expected: 2, Version: 3}
+	commit(insert)
+	commit(update)
+	reader := begin(t, s)
+	get(t, reader, "a")
+	commit(remove)
+	if _, kept := s.tables["rows"].rows["a"]; !kept {
+		t.Error("a removed row is gone that a snapshot still sees")
+	}
+	get(t, reader, "a")
+	_ = reader.Rollback()
+	if n := len(s.tables["rows"].rows); n != 0 || len(s.garbage) != 0 {
+		t.Errorf("%d rows and %d garbage are left, want nothing", n, len(s.garbage))
+	}
+
+	// Added and removed by one transaction, and without any reader.
+	insert.ID, remove.ID = "b", "b"
+	x := begin(t, s)
+	if err := x.Flush(t.Context(), &driver.ChangeSet{Writes: []driver.Write{insert}}); err != nil {
+		t.Fatal(err)
+	}
+	remove.Expected, remove.Version = 1, 2
+	if err := x.Commit(t.Context(), &driver.ChangeSet{Writes: []driver.Write{remove}}); err != nil {
+		t.Fatal(err)
+	}
+	insert.ID, remove.ID = "c", "c"
+	commit(insert)
+	commit(remove)
+	if n := len(s.tables["rows"].rows); n != 0 || len(s.garbage) != 0 {
+		t.Errorf("%d rows and %d garbage are left, want nothing", n, len(s.garbage))
+	}
+}
+
+func TestUnnestWithoutNest(t *testing.T) {
+	x := begin(t, opened(t))
+	if err := x.Unnest(false); err == nil {
+		t.Error("Unnest with no nested part should fail")
+	}
+}

@@ -73,13 +73,17 @@ func (r *record) at(snapshot int64) (state, bool) {
 	return state{}, false
 }
 
-// put adds the newest state of a row, and returns its record when it has a past
-// to forget some day.
+// put adds the newest state of a row, and returns its record when there is
+// something to forget some day.
 func (t *table) put(id string, next state) *record {
 	r, ok := t.rows[id]
 	if !ok {
-		t.rows[id] = &record{versions: []state{next}}
-		return nil
+		r = &record{versions: []state{next}}
+		t.rows[id] = r
+		if !r.forgettable(t) {
+			return nil
+		}
+		return r
 	}
 	r.versions = append(r.versions, next)
 	return r

@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,7 +186,7 @@ func TestP23_DiscardDuringAnAttemptStays(t *testing.T) {
 					sleep(10 * time.Second)
 					return relay.Result{Outcome: outcome}
 				})
-				f.run(relay.Config{Log: knowsDiscarded{f.log}, Backoff: relay.Backoff{Min: time.Second, Jitter: -1}})
+				f.run(relay.Config{Backoff: relay.Backoff{Min: time.Second, Jitter: -1}})
 				f.commit("a", "a")
 				pass(5 * time.Second)
 				if n, err := f.log.Discard(t.Context(), "default", f.positions(outbox.Retrying)); n != 1 || err != nil {
@@ -206,26 +205,6 @@ func TestP23_DiscardDuringAnAttemptStays(t *testing.T) {
 			})
 		})
 	}
-}
-
-// knowsDiscarded is a log that is sure to follow the rule of Settlement.Hold: a
-// message at or before the cursor that is not held was discarded, and stays so.
-type knowsDiscarded struct{ outbox.Log }
-
-func (l knowsDiscarded) Settle(ctx context.Context, lease outbox.Lease, s outbox.Settlement) error {
-	stats, err := l.Stats(ctx)
-	if err != nil {
-		return err
-	}
-	held, err := l.Held(ctx, lease.Cursor, outbox.HeldFilter{})
-	if err != nil {
-		return err
-	}
-	s.Hold = slices.DeleteFunc(slices.Clone(s.Hold), func(h outbox.Hold) bool {
-		return h.Position <= stats.Cursors[0].Position &&
-			!slices.ContainsFunc(held, func(old outbox.Held) bool { return old.Position == h.Position })
-	})
-	return l.Log.Settle(ctx, lease, s)
 }
 
 // What a relay knows of held keys is in the log: the next one goes on with it.

@@ -23,6 +23,9 @@ type fault struct {
 	commit   func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error
 	rollback func(t *brokenTx) error
 	close    func(s *brokenStore) error
+	nest     func(t *brokenTx, ctx context.Context) error
+	unnest   func(t *brokenTx, keep bool) error
+	resolve  func(s *brokenStore, ctx context.Context, unit string) (bool, error)
 
 	scan    func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error)
 	acquire func(s *brokenStore, ctx context.Context, cursor string) (outbox.Lease, error)
@@ -35,6 +38,7 @@ type fault struct {
 
 	// do and harness break what is around the store.
 	do      func(ctx context.Context, db *uow.DB, fn func(ctx context.Context, u *uow.Unit) error) error
+	nested  func(ctx context.Context, u *uow.Unit, fn func(ctx context.Context, u *uow.Unit) error) error
 	harness func(h *Harness)
 }
 
@@ -54,6 +58,7 @@ type brokenStore struct {
 	late   []driver.Message
 	seen   map[int64]bool
 	shift  int64
+	units  map[string]bool // whether they were committed, of those that are known
 }
 
 type brokenTx struct {
@@ -62,6 +67,15 @@ type brokenTx struct {
 	ended   bool
 	flushed []*driver.ChangeSet
 	read    map[string][]driver.Row
+	parts   []part // nested ones that are open
+	failed  error
+}
+
+// part is what faults remember of a nested part.
+type part struct {
+	ctx      context.Context
+	ignored  bool
+	messages []driver.Message
 }
 
 var errClosed = errors.New("uowtest: closed")
@@ -125,7 +139,7 @@ func (t *brokenTx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	if t.store.fault.commit != nil {
 		return t.store.fault.commit(t, ctx, cs)
 	}
-	return t.Tx.Commit(ctx, cs)
+	return t.commit(ctx, cs)
 }
 
 func (t *brokenTx) Rollback() error {
@@ -156,7 +170,7 @@ func (s *brokenStore) again(cs *driver.ChangeSet) error {
 func newHarness(f fault) Harness {
 	var store *brokenStore
 	natives := uow.NewCollection[entry]("natives")
-	h := Harness{do: f.do}
+	h := Harness{do: f.do, nested: f.nested}
 	h.Open = func(t testing.TB, cfg uow.Config) *uow.DB {
 		cfg.Collections = append(cfg.Collections, natives)
 		db, err := memory.Open(t.Context(), cfg)
@@ -165,6 +179,7 @@ func newHarness(f fault) Harness {
 		}
 		store = &brokenStore{Store: db.Store(), Log: db.Store().(outbox.Log), fault: &f}
 		store.epochs, store.used, store.seen = map[string]int64{}, map[any]string{}, map[int64]bool{}
+		store.units = map[string]bool{}
 		return openBroken(t, store, cfg)
 	}
 	h.Reopen = func(t testing.TB, cfg uow.Config) *uow.DB {

@@ -209,7 +209,7 @@ func flushIsNotGuarded() fault {
 func changes(fn func(s *brokenStore, cs *driver.ChangeSet)) fault {
 	return fault{commit: func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error {
 		fn(t.store, cs)
-		return t.Tx.Commit(ctx, cs)
+		return t.commit(ctx, cs)
 	}}
 }
 

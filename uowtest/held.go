@@ -32,6 +32,11 @@ func heldChecks() []Check {
 			needs: outboxNeeded,
 			run:   discard,
 		}, {
+			Name:  "P23_discard_stays",
+			Rule:  "a Hold at or before the cursor's position that is not held any more must be ignored, so that a discarded message stays discarded",
+			needs: outboxNeeded,
+			run:   discardStays,
+		}, {
 			Name:  "P23_held_belongs_to_its_cursor",
 			Rule:  "what one cursor holds, redrives and discards must not touch another cursor",
 			needs: outboxNeeded,
@@ -247,4 +252,34 @@ func heldBelongsToCursor(k *kit) {
 	k.wantCount("Discard by a cursor that holds one of two", n, err, 1)
 	r.wantHeld("after the other cursor's Redrive and Discard", outbox.HeldFilter{State: outbox.Parked}, 0, 3)
 	r.wantHeld("after the other cursor's Redrive and Discard", outbox.HeldFilter{}, 0, 1, 2, 3, 4)
+}
+
+func discardStays(k *kit) {
+	r := k.newRelay("relay", "a", "b", "c", "d", "", "", "e", "f")
+	first := outbox.Settlement{Position: r.positions[5], Hold: []outbox.Hold{
+		r.hold(0, "a", outbox.Parked), r.hold(1, "b", outbox.Retrying), r.hold(2, "c", outbox.Parked), r.hold(3, "d", outbox.Waiting),
+	}}
+	r.settle(first)
+	n, err := r.log.Discard(k.Context(), "relay", []int64{r.positions[0], r.positions[1]})
+	k.wantCount("Discard of a parked and a retrying message", n, err, 2)
+	r.settle(outbox.Settlement{Release: []int64{r.positions[3]}})
+	for range 2 {
+		r.settle(outbox.Settlement{Hold: []outbox.Hold{
+			r.hold(0, "a", outbox.Parked), r.hold(1, "b", outbox.Retrying), r.hold(2, "c", outbox.Parked),
+			r.hold(3, "d", outbox.Retrying), r.hold(4, "", outbox.Parked),
+		}})
+		r.wantHeld("after Hold of messages that were discarded, delivered later and delivered at once", outbox.HeldFilter{}, 2)
+	}
+	r.settle(first) // as a relay that got no answer does
+	r.wantHeld("after the first settlement was repeated", outbox.HeldFilter{}, 2)
+
+	onward := outbox.Settlement{Position: r.positions[7], Hold: []outbox.Hold{r.hold(0, "a", outbox.Parked), r.hold(6, "e", outbox.Parked)}}
+	for range 2 {
+		r.settle(onward)
+		r.wantHeld("after a settlement that goes on, and holds a discarded and a new message", outbox.HeldFilter{}, 2, 6)
+	}
+	n, err = r.log.Discard(k.Context(), "relay", []int64{r.positions[6]})
+	k.wantCount("Discard of the new message", n, err, 1)
+	r.settle(onward)
+	r.wantHeld("after the new message was discarded, and its settlement repeated", outbox.HeldFilter{}, 2)
 }

@@ -31,10 +31,10 @@ func orderChecks() []Check {
 	}
 }
 
-// retry runs a unit until it meets no conflict.
+// retry runs a unit until no other one gets in its way.
 func (k *kit) retry(fn func(ctx context.Context, u *uow.Unit) error) error {
 	for range 100_000 {
-		if err := k.db.Do(k.Context(), fn); !errors.Is(err, uow.ErrConflict) {
+		if err := k.db.Do(k.Context(), fn); !errors.Is(err, uow.ErrConflict) && !errors.Is(err, uow.ErrRetryable) {
 			return err
 		}
 	}

@@ -33,8 +33,50 @@ func storeChecks() []Check {
 			Rule:  "what was committed must be there when the database is opened again: rows, versions, what is remembered of removed rows, messages, cursors, leases and held messages",
 			needs: reopenNeeded,
 			run:   reopened,
+		}, {
+			Name: "Store_disposable_collection",
+			Rule: "a collection whose ids never come back must work as any other, conflicts with removed rows included",
+			run:  disposable,
 		},
 	}
+}
+
+func disposable(k *kit) {
+	remove := func(ctx context.Context, u *uow.Unit, id string) error {
+		d, err := k.drafts.In(u).Get(ctx, id)
+		return errors.Join(err, k.drafts.In(u).Remove(d))
+	}
+	k.setUp(func(_ context.Context, u *uow.Unit) error {
+		return errors.Join(k.drafts.In(u).Add(&entry{ID: "a"}), k.drafts.In(u).Add(&entry{ID: "kept", Amount: 1}))
+	})
+	err := k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
+		return errors.Join(k.drafts.In(u).Add(&entry{ID: "flushed"}), u.Flush(ctx), remove(ctx, u, "flushed"), remove(ctx, u, "a"))
+	})
+	if err != nil {
+		k.broken("a unit that removes rows, one of them its own, should commit; got %v", err)
+	}
+	for what, change := range map[string]func(d *entry, r *uow.Repository[entry]) error{
+		"changes": func(d *entry, _ *uow.Repository[entry]) error { d.Amount++; return nil },
+		"removes": func(d *entry, r *uow.Repository[entry]) error { return r.Remove(d) },
+	} {
+		k.setUp(func(_ context.Context, u *uow.Unit) error { return k.drafts.In(u).Add(&entry{ID: what}) })
+		err := k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
+			d, err := k.drafts.In(u).Get(ctx, what)
+			k.must("Get", err)
+			k.setUp(func(ctx context.Context, u *uow.Unit) error { return remove(ctx, u, what) })
+			return change(d, k.drafts.In(u))
+		})
+		if !errors.Is(err, uow.ErrConflict) {
+			k.broken("a unit that %s a row which another unit has removed should fail with ErrConflict; got %v", what, err)
+		}
+	}
+	k.setUp(func(ctx context.Context, u *uow.Unit) error {
+		all, err := k.drafts.In(u).Find(ctx, uow.Query{})
+		if err == nil && (len(all) != 1 || all[0].ID != "kept" || all[0].Amount != 1) {
+			k.broken("one row should be left; got %d", len(all))
+		}
+		return err
+	})
 }
 
 func manyRows(k *kit) {

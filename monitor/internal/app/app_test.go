@@ -358,6 +358,13 @@ func TestT1_AStopWaitsForTheDeliveryUnderWay(t *testing.T) {
 		t.Fatal("the receiver was not told")
 	}
 	r.cancel()
+	for range 100 { // the page ends last
+		var page string
+		if err := r.get("/-/healthy", &page); err != nil {
+			t.Errorf("it did not wait: %v", err)
+			break
+		}
+	}
 	close(release)
 	if err := r.wait(); err != nil {
 		t.Errorf("Run: %v", err)
@@ -411,7 +418,7 @@ func TestT1_WhatCouldNotBeDeliveredIsDeliveredAfterARestart(t *testing.T) {
 	}
 }
 
-// run starts a tocsin that ends at once, so that everything is closed again.
+// runAndEnd starts a tocsin that ends at once, so that everything is closed again.
 func runAndEnd(t *testing.T, opts Options) {
 	t.Helper()
 	a, err := New(t.Context(), opts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,15 @@ func TestAlertsHaveTheLastOfEachDestination(t *testing.T) {
 		}
 		if want := []string{"new", "old", "p", "over"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
+		}
+		known, err := w.reader().Known(t.Context())
+		if err != nil || len(known) != len(views) {
+			t.Fatal(known, err)
+		}
+		for i, a := range known {
+			if !reflect.DeepEqual(a, views[i].Alert) {
+				t.Errorf("Known has %+v, Alerts has %+v", a, views[i].Alert)
+			}
 		}
 	})
 }
@@ -335,6 +345,7 @@ func TestReadsReportAStoreThatFails(t *testing.T) {
 	r := w.reader("am")
 	for name, read := range map[string]func() error{
 		"Alerts":      func() error { _, err := r.Alerts(t.Context()); return err },
+		"Known":       func() error { _, err := r.Known(t.Context()); return err },
 		"Timeline":    func() error { _, err := r.Timeline(t.Context(), id); return err },
 		"Evaluations": func() error { _, err := r.Evaluations(t.Context()); return err },
 		"Outbox":      func() error { _, err := r.Outbox(t.Context()); return err },

@@ -1,6 +1,7 @@
 package application_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -314,11 +315,16 @@ func TestRunWaitsForARunningEvaluation(t *testing.T) {
 func TestAnEvaluationThatIsCutOffIsNotTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSchedule()
+		var log bytes.Buffer
+		s.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		s.evaluate = func(ctx context.Context, _ int) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
 		s.run(t, 12*time.Second)
+		if log.Len() > 0 {
+			t.Errorf("a stop is no failure: %s", log.String())
+		}
 		if d := time.Since(s.start); d != 12*time.Second {
 			t.Errorf("Run ended after %s", d)
 		}
