@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/memory"
@@ -271,4 +272,80 @@ func ExampleDB_Begin() {
 	}
 	fmt.Println(withdraw())
 	// Output: <nil>
+}
+
+// A part of a unit may fail by itself: what it did is undone, and the unit goes
+// on.
+func ExampleUnit_Nested() {
+	ctx := context.Background()
+	db := openBank(ctx)
+	defer db.Close()
+
+	err := db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
+		alice, err := accounts.In(u).Get(ctx, "1")
+		if err != nil {
+			return err
+		}
+		bob, err := accounts.In(u).Get(ctx, "2")
+		if err != nil {
+			return err
+		}
+		for _, amount := range []int{30, 1000, 20} {
+			err := u.Nested(ctx, func(context.Context, *uow.Unit) error {
+				bob.Balance += amount
+				return alice.Withdraw(amount)
+			})
+			fmt.Println(amount, err, alice.Balance, bob.Balance)
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// 30 <nil> 70 80
+	// 1000 insufficient funds 70 80
+	// 20 <nil> 50 100
+	// <nil>
+}
+
+// With Config.Retry, a closure runs again in a fresh unit when another unit was
+// faster.
+func ExampleRetry() {
+	ctx := context.Background()
+	db, err := memory.Open(ctx, uow.Config{
+		Collections: []uow.AnyCollection{accounts},
+		Retry:       uow.Retry{MaxAttempts: 5, Conflicts: true},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Do(ctx, func(_ context.Context, u *uow.Unit) error {
+		return accounts.In(u).Add(&Account{ID: "1", Owner: "alice", Balance: 100})
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	withdraw := func(ctx context.Context, amount int, meanwhile func()) error {
+		return db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
+			alice, err := accounts.In(u).Get(ctx, "1")
+			if err != nil {
+				return err
+			}
+			fmt.Println("alice has", alice.Balance)
+			meanwhile()
+			return alice.Withdraw(amount)
+		})
+	}
+	err = withdraw(ctx, 30, sync.OnceFunc(func() {
+		if err := withdraw(ctx, 50, func() {}); err != nil {
+			log.Fatal(err)
+		}
+	}))
+	fmt.Println(err)
+	// Output:
+	// alice has 100
+	// alice has 100
+	// alice has 50
+	// <nil>
 }

@@ -55,6 +55,8 @@ type Capabilities struct {
 	// ConcurrentFlush: a flush waits, or fails, while another transaction that has
 	// flushed is open.
 	ConcurrentFlush bool
+	// NULBytes: strings that have a NUL byte are refused, but for those in bodies.
+	NULBytes bool
 	// Nesting: the store's transactions have no nested parts.
 	Nesting bool
 }

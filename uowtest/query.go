@@ -149,9 +149,12 @@ func queryMissingValues(k *kit) {
 }
 
 func queryEdges(k *kit) {
-	at := k.clock.Now()
+	at, least := k.clock.Now(), "\x00"
+	if k.h.Lacks.NULBytes {
+		least = "\x01"
+	}
 	all := []*thing{
-		{ID: "a", Text: pointer("\x00"), Count: pointer(int64(math.MinInt64)), Ratio: pointer(-math.MaxFloat64), At: pointer(time.Unix(0, 0))},
+		{ID: "a", Text: &least, Count: pointer(int64(math.MinInt64)), Ratio: pointer(-math.MaxFloat64), At: pointer(time.Unix(0, 0))},
 		{ID: "b", Text: pointer("ä"), Count: pointer(int64(math.MaxInt64)), Ratio: pointer(math.MaxFloat64), At: pointer(at)},
 		{ID: "c", Text: pointer("a' OR 1=1 --"), Count: pointer(int64(1<<53 + 1)), Ratio: pointer(math.SmallestNonzeroFloat64), At: pointer(at.Add(time.Microsecond))},
 		{ID: "d", Text: pointer("%"), Count: pointer(int64(1 << 53)), Ratio: pointer(0.1), At: pointer(at.In(time.FixedZone("east", 3600)))},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -69,16 +70,32 @@ type evaluated struct {
 	slot time.Time
 	took time.Duration
 	err  string
+	// committed is the last slot that was.
+	committed time.Time
 }
 
 func (s *groupStatus) record(group string, slot time.Time, took time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := evaluated{slot: slot, took: took}
-	if err != nil {
+	if errors.Is(err, context.Canceled) { // a reload, or the end
+		return
+	}
+	e := evaluated{slot: slot, took: took, committed: s.last[group].committed}
+	switch {
+	case err == nil || errors.Is(err, application.ErrSlotDone):
+		e.committed = slot
+	default:
 		e.err = err.Error()
 	}
 	s.last[group] = e
+}
+
+// committed returns the last slot of a group that was committed.
+func (s *groupStatus) committed(group string) (slot time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot = s.last[group].committed
+	return slot, !slot.IsZero()
 }
 
 // infos describes the configured groups for the page.

@@ -18,6 +18,7 @@ const retentionInterval = time.Hour
 // then the page, the samples and the database. A part that fails ends all others.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.close()) }()
+	asked := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
@@ -47,10 +48,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 	a.evaluate(ctx)
 	stopDelivering()
 	deliverers.Wait()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
+	if asked.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // evaluate runs the scheduler until ctx ends, anew after each reload.
@@ -60,11 +61,12 @@ func (a *App) evaluate(ctx context.Context) {
 		groups := evaluationGroups(cfg, a.metrics)
 		round, end := context.WithCancel(ctx)
 		scheduler := application.Scheduler{
-			Evaluate: a.evaluator.Evaluate,
-			Ready:    func(ctx context.Context, _ application.Group) error { return a.metrics.WaitFirstScrape(ctx) },
-			Observer: observer{a.telemetry, a.status, a.hub},
-			Logger:   a.opts.Logger,
-			Clock:    time.Now,
+			Evaluate:  a.evaluator.Evaluate,
+			Ready:     func(ctx context.Context, _ application.Group) error { return a.metrics.WaitFirstScrape(ctx) },
+			Committed: a.status.committed,
+			Observer:  observer{a.telemetry, a.status, a.hub},
+			Logger:    a.opts.Logger,
+			Clock:     time.Now,
 		}
 		var running sync.WaitGroup
 		running.Go(func() { a.reconcile(round, groups) })

@@ -14,6 +14,9 @@ type Scheduler struct {
 	// Ready blocks until the group's sources have been asked once since the start,
 	// so that their silence means something.
 	Ready func(ctx context.Context, g Group) error
+	// Committed, when set, returns the last slot of a group that an earlier Run of
+	// this process has committed.
+	Committed func(group string) (slot time.Time, ok bool)
 	// MaxCatchUp is how many slots a group may be behind before it skips to the
 	// present. Default: 10.
 	MaxCatchUp int
@@ -44,10 +47,23 @@ func (s *Scheduler) run(ctx context.Context, g Group) {
 	if s.Ready(ctx, g) != nil {
 		return
 	}
-	slot := g.NextSlot(s.Clock())
+	slot := s.first(g)
 	for s.sleepUntil(ctx, slot) {
 		slot = s.step(ctx, g, slot)
 	}
+}
+
+// first returns the slot to begin with: the one after the last that this process
+// has committed, so that a reload leaves no gap, and otherwise the next one.
+func (s *Scheduler) first(g Group) time.Time {
+	if s.Committed != nil {
+		if last, ok := s.Committed(g.ID); ok {
+			if slot := g.NextSlot(last); s.behind(g, slot) <= s.maxCatchUp() {
+				return slot
+			}
+		}
+	}
+	return g.NextSlot(s.Clock())
 }
 
 // step evaluates one slot until it is committed or too far in the past, and
