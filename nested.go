@@ -20,7 +20,7 @@ var ErrUnsupported = errors.New("uow: the store does not support this")
 // changes of aggregates that this unit had already, aggregates that it loaded or
 // added (which are detached), events, messages and hooks are as they were before.
 // Its AfterRollback hooks run then. The error of fn comes back as it is, and this
-// unit can go on.
+// unit can go on. A Flush that failed is such an error, also when fn returns nil.
 //
 // When the database can't undo the nested part, this unit can only be rolled back,
 // and says so whenever it is used.
@@ -143,11 +143,10 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 }
 
 func (u *Unit) unnestStore(keep bool) error {
-	nester, ok := u.tx.(driver.Nester)
-	if !ok || u.stuck != nil { // there is nothing, or it can only be rolled back
-		return nil
+	if nester, ok := u.tx.(driver.Nester); ok && u.stuck == nil {
+		return nester.Unnest(keep)
 	}
-	return nester.Unnest(keep)
+	return nil // nothing has begun, or it can only be rolled back
 }
 
 func (u *Unit) returnTo(m *mark) error {

@@ -355,3 +355,34 @@ func TestAggregatesThatCanNotBeBroughtBack(t *testing.T) {
 		wantError(t, err, errBoom, "")
 	}
 }
+
+// An aggregate that keeps its events elsewhere is brought back too, and goes on
+// recording.
+func TestNestedAndRecorderThatDoesNotEmbed(t *testing.T) {
+	d := newDesk(t, uow.Config{})
+	keepers := uow.NewCollection[keeper]("keepers")
+	db, err := uow.Open(t.Context(), d.db.Store(), uow.Config{Collections: []uow.AnyCollection{keepers}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		k := &keeper{ID: "k"}
+		k.events.Record(written{Text: "1"})
+		if err := keepers.In(u).Add(k); err != nil {
+			return err
+		}
+		_ = u.Nested(ctx, func(ctx context.Context, u *uow.Unit) error {
+			k.ID = "another"
+			k.events.Record(written{Text: "undone"})
+			return errBoom
+		})
+		k.events.Record(written{Text: "2"})
+		return nil
+	})
+	if got, want := d.payloads(), `{"Text":"1"} {"Text":"2"}`; got != want || err != nil {
+		t.Errorf("the log has %s, %v, want %s", got, err, want)
+	}
+	if got := d.log(); len(got) != 2 || got[1].Key != "keepers/k" || got[1].Sequence != 2 {
+		t.Errorf("got %+v, want the second event of keepers/k", got)
+	}
+}

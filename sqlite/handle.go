@@ -52,7 +52,7 @@ func (h *Handle) ExecContext(ctx context.Context, query string, args ...any) (re
 // the unit ends.
 func (h *Handle) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
 	err = h.use(ctx, func(tx *sql.Tx) error {
-		rows, err = tx.QueryContext(ctx, query, args...) //nolint:rowserrcheck // the caller reads them
+		rows, err = tx.QueryContext(ctx, query, args...) //nolint:rowserrcheck,sqlclosecheck // the caller reads and closes them
 		return err
 	})
 	return rows, err
