@@ -16,9 +16,9 @@ type entry struct {
 }
 
 const (
-	insertMessages = `INSERT INTO uow_outbox (id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload) VALUES `
-	messageMarks   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	messageColumns = 10
+	insertMessages = `INSERT INTO uow_outbox (position, id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload) VALUES `
+	messageMarks   = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	messageColumns = 11
 	// maxRows is the greatest number of messages in one statement.
 	maxRows = 32
 
@@ -32,6 +32,12 @@ const jsonHeaders = `{"content-type":"application/json"}`
 // insertBatch inserts the messages of a whole group, in its order, with as few
 // statements as go without preparing a new one for every number.
 func (w *writer) insertBatch() error {
+	if len(w.batch) == 0 {
+		return nil
+	}
+	if err := w.claimPosition(); err != nil {
+		return wrap("append to the outbox", err)
+	}
 	rest := w.batch
 	for size := maxRows; len(rest) > 0; {
 		if size > len(rest) {
@@ -47,6 +53,22 @@ func (w *writer) insertBatch() error {
 	return nil
 }
 
+// claimPosition makes sure that the next position is one that was never given: the
+// newest messages may have been trimmed. Then, and only then, the first message of
+// the batch gets its position from here.
+func (w *writer) claimPosition() error {
+	w.position = 0
+	trimmed, _, err := w.conn.integer(`SELECT last FROM uow_outbox_state WHERE last > 0`)
+	if err != nil || trimmed == 0 {
+		return err
+	}
+	newest, _, err := w.conn.integer(`SELECT max(position) FROM uow_outbox`)
+	if err == nil && newest < trimmed {
+		w.position = trimmed + 1
+	}
+	return err
+}
+
 func (w *writer) insertRows(rows []entry) error {
 	args := w.conn.values(len(rows) * messageColumns)
 	for i := range rows {
@@ -55,11 +77,20 @@ func (w *writer) insertRows(rows []entry) error {
 		if err != nil {
 			return err
 		}
-		args = append(args, m.ID, m.Topic, m.Key, m.Type, m.AggregateType, m.AggregateID,
+		args = append(args, w.nextPosition(i), m.ID, m.Topic, m.Key, m.Type, m.AggregateType, m.AggregateID,
 			rows[i].sequence, headers, micros(m.CreatedAt), m.Payload)
 	}
 	_, err := w.conn.exec(w.insertStatement(len(rows)), args...)
+	w.position = 0
 	return err
+}
+
+// nextPosition is the position of a message, or NULL to have SQLite give the next.
+func (w *writer) nextPosition(i int) sqldriver.Value {
+	if w.position == 0 {
+		return nil
+	}
+	return w.position + int64(i)
 }
 
 // insertStatement returns the statement for a number of rows.

@@ -79,7 +79,8 @@ func deleteMessages(c *conn, positions []int64) error {
 	if len(positions) == 0 {
 		return nil
 	}
-	_, err := c.exec(`UPDATE uow_outbox_state SET trimmed = trimmed + ?`, int64(len(positions)))
+	_, err := c.exec(`UPDATE uow_outbox_state SET trimmed = trimmed + ?, last = max(last, ?)`,
+		int64(len(positions)), positions[len(positions)-1])
 	return err
 }
 
@@ -90,7 +91,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		err := c.query(ctx, func(row []sqldriver.Value) error {
 			stats.End, stats.Messages = number(row[0]), number(row[0])-number(row[1])
 			return nil
-		}, `SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'uow_outbox'), 0), trimmed FROM uow_outbox_state`)
+		}, `SELECT max(coalesce((SELECT max(position) FROM uow_outbox), 0), last), trimmed FROM uow_outbox_state`)
 		if err != nil {
 			return err
 		}

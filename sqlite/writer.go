@@ -57,6 +57,8 @@ type writer struct {
 	group    []*request
 	batch    []entry
 	inserts  [maxRows + 1]string
+	// position is that of the next message, where SQLite can not know it.
+	position int64
 
 	// committed counts transactions, for tests.
 	committed atomic.Int64

@@ -1,10 +1,12 @@
 -- The log. Nothing in it is ever updated. That an aggregate's sequences are unique
 -- follows from the check of its version in the same transaction; a unique index
--- that says so again would cost a quarter of the throughput. Positions are never given twice, also
--- not after a trim of everything, which is what AUTOINCREMENT is for. The payload
--- is last, so that a scan of the other columns need not read it.
+-- that says so again would cost a quarter of the throughput. A position is one
+-- more than the greatest there is; that none is given twice after the newest
+-- messages were trimmed is seen to by uow_outbox_state.last, since AUTOINCREMENT
+-- would write one more page in every commit. The payload is last, so that a scan of
+-- the other columns need not read it.
 CREATE TABLE uow_outbox (
-	position      INTEGER PRIMARY KEY AUTOINCREMENT,
+	position      INTEGER PRIMARY KEY,
 	id            TEXT    NOT NULL,
 	topic         TEXT    NOT NULL,
 	ordering_key  TEXT    NOT NULL,
@@ -40,14 +42,16 @@ CREATE INDEX uow_outbox_held_key ON uow_outbox_held (cursor, key);
 CREATE INDEX uow_outbox_held_position ON uow_outbox_held (position);
 
 -- One row: the greatest epoch given to any lease, of cursors since dropped too,
--- and how many messages were trimmed, which makes counting the rest cheap.
+-- how many messages were trimmed, which makes counting the rest cheap, and the
+-- greatest position that was.
 CREATE TABLE uow_outbox_state (
 	one     INTEGER PRIMARY KEY CHECK (one = 1),
 	epochs  INTEGER NOT NULL,
-	trimmed INTEGER NOT NULL
+	trimmed INTEGER NOT NULL,
+	last    INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO uow_outbox_state VALUES (1, 0, 0);
+INSERT INTO uow_outbox_state VALUES (1, 0, 0, 0);
 
 -- The last version and sequence of rows that were deleted.
 CREATE TABLE uow_tombstones (
