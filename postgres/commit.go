@@ -1,0 +1,164 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// Flush implements driver.Tx. It keeps the unit's snapshot, and takes one where the
+// unit has not read yet: what is read after it belongs to the same one.
+func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	if cs.Empty() {
+		return nil
+	}
+	p, err := t.store.plan(cs, true)
+	if err != nil {
+		return t.fail(err)
+	}
+	if err := t.connect(ctx); err != nil {
+		return t.fail(err)
+	}
+	before, err := t.opening(t.snapshot())
+	if err != nil {
+		return t.fail(err)
+	}
+	steps := append(before, p.steps...)
+	if failed, err := t.run(ctx, steps); err != nil {
+		return t.undo(ctx, p, steps, failed, err)
+	}
+	t.flushed = true
+	t.appended = t.appended || len(cs.Messages) > 0
+	t.savepointsTaken()
+	return p.adjust()
+}
+
+// opening returns the steps that a writing statement needs before it: a
+// transaction where there is none, and savepoints for nested parts.
+func (t *tx) opening(level Isolation) ([]step, error) {
+	var steps []step
+	if !t.begun {
+		if t.native || t.flushed {
+			return nil, t.lost()
+		}
+		steps = append(steps, plain(t.store.sql.begin[level]))
+	}
+	return append(steps, t.savepoints()...), nil
+}
+
+// undo explains why a flush failed. Where a nested part can be undone by itself the
+// transaction stays, and otherwise it is rolled back.
+func (t *tx) undo(ctx context.Context, p *plan, steps []step, failed int, err error) error {
+	if t.begun && len(t.nested) > 0 {
+		t.savepointsMaybeTaken(steps, failed)
+		return p.explainApart(ctx, steps, failed, err)
+	}
+	c := t.conn.Conn()
+	t.abort()
+	explained := p.explain(ctx, c, steps, failed, err)
+	return t.fail(explained)
+}
+
+// Commit implements driver.Tx.
+func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := t.usable(ctx)
+	if err == nil {
+		err = t.commit(ctx, cs)
+	}
+	t.rollback() // does nothing after a commit but give the connection back
+	return err
+}
+
+func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
+	t.closeResults()
+	if cs.Empty() && !t.flushed && !t.native {
+		return t.commitReads()
+	}
+	within := t.flushed || t.native || t.store.options.Isolation > ReadCommitted
+	p, err := t.store.plan(cs, within)
+	if err != nil {
+		return err
+	}
+	if err := t.connect(ctx); err != nil {
+		return err
+	}
+	steps, explicit, err := t.commitSteps(p, cs)
+	if err != nil {
+		return err
+	}
+	if t.conn.Conn().IsClosed() {
+		return errLost // before anything of the commit was sent
+	}
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.options.CommitTimeout)
+	defer cancel()
+	failed, err := t.run(own, steps)
+	if err != nil {
+		return t.refused(own, p, steps, failed, err)
+	}
+	if tag := steps[len(steps)-1].tag; explicit && tag != "COMMIT" {
+		return fmt.Errorf("%w: the server answered COMMIT by %s", ErrRolledBack, tag)
+	}
+	if t.appended || len(cs.Messages) > 0 {
+		t.store.wakes.appended()
+	}
+	return p.adjust()
+}
+
+// commitSteps are everything that a commit sends. explicit says that its last
+// step is COMMIT; otherwise the Sync that follows commits.
+func (t *tx) commitSteps(p *plan, cs *driver.ChangeSet) (steps []step, explicit bool, err error) {
+	sql := t.store.sql
+	body := append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(cs.Unit)})
+	switch {
+	case (t.flushed || t.native) && !t.begun: // the user's own SQL did it
+		return nil, false, t.lost()
+	case !p.within && t.begun:
+		// The snapshot ends, and what follows it is one transaction up to the Sync.
+		return append([]step{plain(sql.commit)}, body...), false, nil
+	case !p.within:
+		return body, false, nil
+	case !t.begun:
+		steps = append(steps, plain(sql.begin[t.store.options.Isolation]))
+	}
+	return append(append(steps, body...), plain(sql.commit)), true, nil
+}
+
+// commitReads ends a unit that has changed nothing.
+func (t *tx) commitReads() error {
+	if !t.begun || t.store.options.Isolation < Serializable {
+		return nil // the rollback that follows does
+	}
+	ctx, cancel := cleanup()
+	defer cancel()
+	steps := []step{plain(t.store.sql.commit)}
+	if _, err := t.run(ctx, steps); err != nil {
+		return t.store.wrap(ctx, "commit", err)
+	}
+	if steps[0].tag != "COMMIT" {
+		return fmt.Errorf("%w: the server answered COMMIT by %s", ErrRolledBack, steps[0].tag)
+	}
+	return nil
+}
+
+// refused tells the outcome of a commit that did not go well. What the server
+// refused did not happen, and neither did what was not sent. Everything else is in
+// doubt: what the driver thinks of it does not count.
+func (t *tx) refused(ctx context.Context, p *plan, steps []step, failed int, err error) error {
+	if !answered(err) {
+		return fmt.Errorf("postgres: commit: %w: %w", driver.ErrInDoubt, err)
+	}
+	c := t.conn.Conn()
+	t.abort()
+	return p.explain(ctx, c, steps, failed, err)
+}
+
+var errBusy = errors.New("postgres: results of the unit's own SQL are still open")

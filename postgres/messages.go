@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/uow-go/uow/driver"
+)
+
+// messages plans the append of the change set's messages, in their order.
+func (p *plan) messages() {
+	all := p.cs.Messages
+	if len(all) == 0 {
+		return
+	}
+	headers := make([][]byte, len(all))
+	shifted := false
+	for i := range all {
+		var err error
+		if headers[i], err = encodeHeaders(all[i].Headers); err != nil {
+			p.steps = append(p.steps, step{args: &args{err: fmt.Errorf("postgres: message %s: headers: %w", all[i].ID, err)}})
+			return
+		}
+		_, _, ok := p.grave(&all[i])
+		shifted = shifted || ok
+	}
+	switch sql := p.store.sql; {
+	case shifted:
+		a := messageColumnsOf(all, headers)
+		for _, part := range []int{0, 1} {
+			a.array(pgtype.TextOID, len(all), func(b []byte, i int) ([]byte, bool) {
+				collection, id, ok := p.grave(&all[i])
+				return append(b, [2]string{collection, id}[part]...), ok
+			})
+		}
+		p.steps = append(p.steps, step{statement: sql.appendShifted, args: a})
+	case len(all) == 1:
+		m := &all[0]
+		a := newArgs(10).text(m.ID).text(m.Topic).text(m.Key).text(m.Type).text(m.AggregateType).text(m.AggregateID).
+			int(m.Sequence).bytes(headers[0]).time(m.CreatedAt).bytes(m.Payload)
+		p.steps = append(p.steps, step{statement: sql.appendOne, args: a})
+	default:
+		p.steps = append(p.steps, step{statement: sql.appendMany, args: messageColumnsOf(all, headers)})
+	}
+}
+
+// grave names the deleted row that a message's sequence may have to go on from.
+func (p *plan) grave(m *driver.Message) (collection, id string, ok bool) {
+	if m.Write == 0 || m.Write > len(p.cs.Writes) {
+		return "", "", false
+	}
+	w := &p.cs.Writes[m.Write-1]
+	if w.Op != driver.Insert || p.store.tables[w.Collection].desc.Disposable {
+		return "", "", false
+	}
+	return w.Collection, w.ID, true
+}
+
+func messageColumnsOf(all []driver.Message, headers [][]byte) *args {
+	n := len(all)
+	a := newArgs(2 * n)
+	for _, at := range []func(m *driver.Message) string{
+		func(m *driver.Message) string { return m.ID },
+		func(m *driver.Message) string { return m.Topic },
+		func(m *driver.Message) string { return m.Key },
+		func(m *driver.Message) string { return m.Type },
+		func(m *driver.Message) string { return m.AggregateType },
+		func(m *driver.Message) string { return m.AggregateID },
+	} {
+		a.texts(n, func(i int) string { return at(&all[i]) })
+	}
+	a.ints(n, func(i int) int64 { return all[i].Sequence })
+	a.blobs(pgtype.JSONOID, n, func(i int) []byte { return headers[i] })
+	a.array(pgtype.TimestamptzOID, n, func(b []byte, i int) ([]byte, bool) { return appendTime(b, all[i].CreatedAt), true })
+	return a.blobs(pgtype.ByteaOID, n, func(i int) []byte { return all[i].Payload })
+}
+
+// jsonHeaders is what most messages have, and what is not worth encoding each time.
+const jsonHeaders = `{"content-type":"application/json"}`
+
+func encodeHeaders(headers map[string]string) ([]byte, error) {
+	if len(headers) == 0 {
+		return nil, nil
+	}
+	if len(headers) == 1 && headers["content-type"] == "application/json" {
+		return []byte(jsonHeaders), nil
+	}
+	return json.Marshal(headers)
+}
+
+func decodeHeaders(encoded []byte) (headers map[string]string, err error) {
+	switch string(encoded) {
+	case "":
+		return nil, nil
+	case jsonHeaders:
+		return map[string]string{"content-type": "application/json"}, nil
+	}
+	err = json.Unmarshal(encoded, &headers)
+	return headers, err
+}
+
+// decodeMessage reads the columns of messageColumns.
+func decodeMessage(position int64, row [][]byte) (driver.Message, error) {
+	headers, err := decodeHeaders(row[7])
+	return driver.Message{
+		Position:      position,
+		ID:            string(row[0]),
+		Topic:         string(row[1]),
+		Key:           string(row[2]),
+		Type:          string(row[3]),
+		AggregateType: string(row[4]),
+		AggregateID:   string(row[5]),
+		Sequence:      number(row[6]),
+		Headers:       headers,
+		CreatedAt:     timeOf(row[8]).Round(time.Microsecond),
+		Payload:       blob(row[9]),
+	}, err
+}

@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/uow-go/uow/outbox"
+)
+
+// Acquire implements outbox.Log.
+func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
+	lease := outbox.Lease{Cursor: cursor}
+	err := s.do(ctx, "acquire", step{
+		// The one row of uow_state puts those who acquire at once in an order.
+		statement: newStatement(`WITH e AS (UPDATE `+s.schema+`.uow_state SET epochs = epochs + 1 RETURNING epochs)
+			INSERT INTO `+s.schema+`.uow_outbox_cursor AS c (name, position, epoch) SELECT $1, 0, epochs FROM e
+			ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch RETURNING c.position, c.epoch`, pgtype.TextOID),
+		args: newArgs(1).text(cursor),
+		row: func(row [][]byte) error {
+			lease.Position, lease.Epoch = number(row[0]), number(row[1])
+			return nil
+		},
+	})
+	if err != nil {
+		return outbox.Lease{}, err
+	}
+	return lease, nil
+}
+
+// Settle implements outbox.Log: one round trip. The cursor's row is locked first,
+// and what follows reads the position that it had before.
+func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+	steps := []step{{
+		statement: newStatement(`WITH c AS MATERIALIZED (SELECT FROM `+s.schema+`.uow_outbox_cursor WHERE name = $1 AND epoch = $2 FOR UPDATE)
+			SELECT `+s.schema+`.uow_refuse_lease() WHERE NOT EXISTS (SELECT FROM c)`, pgtype.TextOID, pgtype.Int8OID),
+		args: newArgs(2).text(lease.Cursor).int(lease.Epoch),
+	}}
+	if len(settlement.Hold) > 0 {
+		steps = append(steps, s.hold(lease.Cursor, settlement.Hold))
+	}
+	if len(settlement.Release) > 0 {
+		steps = append(steps, s.release(lease.Cursor, settlement.Release, nil))
+	}
+	if settlement.Position > 0 {
+		steps = append(steps, step{
+			statement: newStatement(`UPDATE `+s.schema+`.uow_outbox_cursor SET position = $2 WHERE name = $1`, pgtype.TextOID, pgtype.Int8OID),
+			args:      newArgs(2).text(lease.Cursor).int(settlement.Position),
+		})
+	}
+	err := s.do(ctx, "settle", steps...)
+	if code(err) == codeLeaseLost {
+		return fmt.Errorf("postgres: settle: %w", outbox.ErrLeaseLost)
+	}
+	return err
+}
+
+// hold holds messages, but for those at or before the cursor that are not held:
+// they were discarded, and stay so.
+func (s *Store) hold(cursor string, holds []outbox.Hold) step {
+	n := len(holds)
+	a := newArgs(8*n).text(cursor).
+		ints(n, func(i int) int64 { return holds[i].Position }).
+		texts(n, func(i int) string { return holds[i].Key }).
+		texts(n, func(i int) string { return string(holds[i].State) }).
+		ints(n, func(i int) int64 { return int64(holds[i].Attempts) })
+	a.times(n, func(i int) time.Time { return holds[i].NextAt })
+	a.texts(n, func(i int) string { return clean(holds[i].Reason) })
+	a.times(n, func(i int) time.Time { return holds[i].Since })
+	return step{args: a, statement: newStatement(`INSERT INTO `+s.schema+`.uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
+		SELECT $1, i.* FROM unnest($2, $3, $4, $5, $6, $7, $8) AS i(position, key, state, attempts, next_at, reason, since)
+		WHERE i.position > (SELECT position FROM `+s.schema+`.uow_outbox_cursor WHERE name = $1)
+			OR EXISTS (SELECT FROM `+s.schema+`.uow_outbox_held h WHERE h.cursor = $1 AND h.position = i.position)
+		ON CONFLICT (cursor, position) DO UPDATE SET key = excluded.key, state = excluded.state,
+			attempts = excluded.attempts, next_at = excluded.next_at, reason = excluded.reason`,
+		pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextArrayOID, pgtype.TextArrayOID, pgtype.Int8ArrayOID,
+		pgtype.TimestamptzArrayOID, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID)}
+}
+
+// clean keeps a reason, which may come from anywhere, from being refused.
+func clean(reason string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(reason, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// release deletes held messages, and counts them.
+func (s *Store) release(cursor string, positions []int64, n *int) step {
+	return step{
+		statement: newStatement(`WITH d AS (DELETE FROM `+s.schema+`.uow_outbox_held WHERE cursor = $1 AND position = ANY($2) RETURNING position)
+			SELECT count(*) FROM d`, pgtype.TextOID, pgtype.Int8ArrayOID),
+		args: newArgs(2).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }),
+		row: func(row [][]byte) error {
+			if n != nil {
+				*n = int(number(row[0]))
+			}
+			return nil
+		},
+	}
+}
+
+// Held implements outbox.Log.
+func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilter) ([]outbox.Held, error) {
+	query := s.heldQuery(cursor, filter)
+	var held []outbox.Held
+	query.row = func(row [][]byte) error {
+		m, err := decodeMessage(number(row[0]), row[7:])
+		held = append(held, outbox.Held{Message: m, Hold: outbox.Hold{
+			Position: m.Position,
+			Key:      string(row[1]),
+			State:    outbox.HoldState(row[2]),
+			Attempts: int(number(row[3])),
+			NextAt:   timeOf(row[4]),
+			Reason:   string(row[5]),
+			Since:    timeOf(row[6]),
+		}})
+		return err
+	}
+	if err := s.do(ctx, "list held messages", query); err != nil {
+		return nil, err
+	}
+	return held, nil
+}
+
+func (s *Store) heldQuery(cursor string, filter outbox.HeldFilter) step {
+	var b strings.Builder
+	a, oids := newArgs(4).text(cursor), []uint32{pgtype.TextOID}
+	fmt.Fprintf(&b, `SELECT h.position, h.key, h.state, h.attempts, h.next_at, h.reason, h.since,
+		%s FROM %s.uow_outbox_held h JOIN %s.uow_outbox m USING (position) WHERE h.cursor = $1`,
+		"m."+strings.ReplaceAll(messageColumns, ", ", ", m."), s.schema, s.schema)
+	where := func(condition string, oid uint32) {
+		oids = append(oids, oid)
+		fmt.Fprintf(&b, condition, len(oids))
+	}
+	if filter.State != "" {
+		a.text(string(filter.State))
+		where(" AND h.state = $%d", pgtype.TextOID)
+	}
+	if filter.Key != nil {
+		a.text(*filter.Key)
+		where(" AND h.key = $%d", pgtype.TextOID)
+	}
+	if !filter.DueAt.IsZero() {
+		a.time(filter.DueAt)
+		where(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= $%d)", pgtype.TimestamptzOID)
+	}
+	b.WriteString(" ORDER BY h.position")
+	if filter.Limit > 0 {
+		a.int(int64(filter.Limit))
+		where(" LIMIT $%d", pgtype.Int8OID)
+	}
+	return step{statement: newStatement(b.String(), oids...), args: a}
+}
+
+// Redrive implements outbox.Log.
+func (s *Store) Redrive(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	err = s.do(ctx, "redrive", step{
+		statement: newStatement(`WITH u AS (UPDATE `+s.schema+`.uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since
+			WHERE cursor = $1 AND position = ANY($2) AND state = 'parked' RETURNING position) SELECT count(*) FROM u`,
+			pgtype.TextOID, pgtype.Int8ArrayOID),
+		args: newArgs(2).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }),
+		row:  func(row [][]byte) error { n = int(number(row[0])); return nil },
+	})
+	return n, err
+}
+
+// Discard implements outbox.Log.
+func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	err = s.do(ctx, "discard", s.release(cursor, positions, &n))
+	return n, err
+}
+
+// Drop implements outbox.Log.
+func (s *Store) Drop(ctx context.Context, cursor string) error {
+	return s.do(ctx, "drop",
+		step{
+			statement: newStatement(`DELETE FROM `+s.schema+`.uow_outbox_cursor WHERE name = $1`, pgtype.TextOID),
+			args:      newArgs(1).text(cursor),
+		}, step{
+			statement: newStatement(`DELETE FROM `+s.schema+`.uow_outbox_held WHERE cursor = $1`, pgtype.TextOID),
+			args:      newArgs(1).text(cursor),
+		})
+}

@@ -1,0 +1,84 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/uow-go/uow/outbox"
+)
+
+// young is how many messages beyond the limit a trim looks at for some that are old
+// enough: positions follow time but for differing clocks, and the whole log is not
+// read to find a straggler.
+const young = 1000
+
+// Trim implements outbox.Log. Nothing is deleted while there is no cursor.
+func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	if limit <= 0 {
+		return 0, ctx.Err()
+	}
+	err = s.do(ctx, "trim", step{
+		statement: newStatement(`WITH first AS MATERIALIZED (SELECT m.position, m.created_at FROM `+s.schema+`.uow_outbox m
+				WHERE m.position <= (SELECT min(position) FROM `+s.schema+`.uow_outbox_cursor)
+				AND NOT EXISTS (SELECT FROM `+s.schema+`.uow_outbox_held h WHERE h.position = m.position)
+				ORDER BY m.position LIMIT $2 + $3),
+			old AS MATERIALIZED (SELECT position FROM first WHERE created_at < $1 ORDER BY position LIMIT $2),
+			d AS (DELETE FROM `+s.schema+`.uow_outbox m USING old WHERE m.position = old.position RETURNING m.position),
+			u AS (UPDATE `+s.schema+`.uow_state SET trimmed = greatest(trimmed, (SELECT max(position) FROM d)) WHERE EXISTS (SELECT FROM d))
+			SELECT count(*) FROM d`, pgtype.TimestamptzOID, pgtype.Int8OID, pgtype.Int8OID),
+		args: newArgs(3).time(before).int(int64(limit)).int(young),
+		row:  func(row [][]byte) error { n = int(number(row[0])); return nil },
+	})
+	return n, err
+}
+
+// counted is up to how many messages Stats counts.
+const counted = 1_000_000
+
+// Stats implements outbox.Log. Of a log with more than a million messages the
+// number is the server's estimate.
+func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
+	err = s.do(ctx, "stats",
+		step{
+			statement: newStatement(`SELECT greatest(trimmed, (SELECT max(position) FROM `+s.schema+`.uow_outbox)),
+				(SELECT count(*) FROM (SELECT FROM `+s.schema+`.uow_outbox LIMIT $1 + 1) m),
+				(SELECT reltuples::bigint FROM pg_class WHERE oid = `+literal(s.schema+".uow_outbox")+`::regclass)
+				FROM `+s.schema+`.uow_state`, pgtype.Int8OID),
+			args: newArgs(1).int(counted),
+			row: func(row [][]byte) error {
+				stats.End, stats.Messages = number(row[0]), number(row[1])
+				if stats.Messages > counted {
+					stats.Messages = max(stats.Messages, number(row[2]))
+				}
+				return nil
+			},
+		}, step{
+			statement: newStatement(s.cursorStats()),
+			row: func(row [][]byte) error {
+				stats.Cursors = append(stats.Cursors, outbox.CursorStats{
+					Cursor:   string(row[0]),
+					Position: number(row[1]),
+					Epoch:    number(row[2]),
+					Retrying: number(row[3]),
+					Waiting:  number(row[4]),
+					Parked:   number(row[5]),
+					OldestAt: timeOf(row[6]),
+				})
+				return nil
+			},
+		})
+	return stats, err
+}
+
+// cursorStats takes the first message after a cursor for the oldest, since looking
+// at all of a backlog would cost too much.
+func (s *Store) cursorStats() string {
+	return `SELECT c.name, c.position, c.epoch, h.retrying, h.waiting, h.parked,
+		least((SELECT created_at FROM ` + s.schema + `.uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1), h.oldest)
+		FROM ` + s.schema + `.uow_outbox_cursor c, LATERAL (SELECT count(*) FILTER (WHERE state = 'retrying') AS retrying,
+			count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'parked') AS parked,
+			min(m.created_at) AS oldest
+			FROM ` + s.schema + `.uow_outbox_held h JOIN ` + s.schema + `.uow_outbox m USING (position) WHERE h.cursor = c.name) h
+		ORDER BY c.name`
+}

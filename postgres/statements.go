@@ -1,0 +1,59 @@
+package postgres
+
+import (
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// statements are those that do not depend on a collection.
+type statements struct {
+	begin                   [Serializable + 1]*statement
+	commit, rollback        *statement
+	mark                    *statement
+	appendOne, appendMany   *statement
+	appendShifted           *statement
+	scan, scanTopics, locks *statement
+}
+
+const messageColumns = `id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload`
+
+func newStatements(schema string) *statements {
+	const text, number, json, time, bytea = pgtype.TextOID, pgtype.Int8OID, pgtype.JSONOID, pgtype.TimestamptzOID, pgtype.ByteaOID
+	one := []uint32{text, text, text, text, text, text, number, json, time, bytea}
+	many := make([]uint32, len(one))
+	for i, oid := range one {
+		many[i] = arrayOID(oid)
+	}
+	into := `INSERT INTO ` + schema + `.uow_outbox (` + messageColumns + `) `
+	s := &statements{
+		commit:     newStatement(`COMMIT`),
+		rollback:   newStatement(`ROLLBACK`),
+		mark:       newStatement(`INSERT INTO `+schema+`.uow_units (unit) VALUES ($1)`, pgtype.UUIDOID),
+		appendOne:  newStatement(into+`VALUES (`+params(1, len(one))+`)`, one...),
+		appendMany: newStatement(into+`SELECT * FROM unnest(`+params(1, len(one))+`)`, many...),
+		// Messages of rows that were inserted go on from what is remembered of
+		// deleted ones, which is named by two more columns.
+		appendShifted: newStatement(into+`SELECT i.c1, i.c2, i.c3, i.c4, i.c5, i.c6, i.c7 + coalesce(g.sequence, 0), i.c8, i.c9, i.c10
+			FROM unnest(`+params(1, 12)+`) WITH ORDINALITY AS i(`+aliases(12)+`, n)
+			LEFT JOIN `+schema+`.uow_tombstones g ON g.collection = i.c11 AND g.id = i.c12 ORDER BY i.n`,
+			append(many[:len(many):len(many)], pgtype.TextArrayOID, pgtype.TextArrayOID)...),
+		scan: newStatement(`SELECT position, true, `+messageColumns+` FROM `+schema+`.uow_outbox
+			WHERE position > $1 ORDER BY position LIMIT $2`, number, number),
+		locks: newStatement(`SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation'
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+			AND relation = ` + literal(schema+".uow_outbox") + `::regclass AND mode = 'RowExclusiveLock' AND granted`),
+	}
+	// What is not wanted is not sent, but for its position.
+	s.scanTopics = newStatement(`SELECT m.position, m.position = w.position, w.id, w.topic, w.ordering_key, w.type,
+		w.aggregatetype, w.aggregateid, w.sequence, w.headers, w.created_at, w.payload
+		FROM (SELECT position FROM `+schema+`.uow_outbox WHERE position > $1 ORDER BY position LIMIT $2) m
+		LEFT JOIN `+schema+`.uow_outbox w ON w.position = m.position AND w.topic = ANY($3) ORDER BY m.position`,
+		number, number, pgtype.TextArrayOID)
+	for level, name := range map[Isolation]string{
+		ReadCommitted: "READ COMMITTED", RepeatableRead: "REPEATABLE READ", Serializable: "SERIALIZABLE",
+	} {
+		s.begin[level] = newStatement(fmt.Sprintf("BEGIN ISOLATION LEVEL %s READ WRITE", name))
+	}
+	return s
+}

@@ -1,0 +1,135 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// wakes tells those who subscribed that messages were appended: those of this
+// process at once, those of others by a NOTIFY that many commits share. A NOTIFY in
+// the users' own transactions would take a lock of the whole server over each
+// commit.
+type wakes struct {
+	local   subscribers
+	channel string
+	me      string             // tells own notifications from those of others
+	ctx     context.Context    // of what runs in the background
+	notify  chan struct{}      // has room for one
+	mu      sync.Mutex         // guards the rest
+	n       int                // how many have subscribed
+	unlist  context.CancelFunc // ends the listener
+}
+
+// every is the shortest time between two NOTIFYs.
+const every = 10 * time.Millisecond
+
+// channelName returns the schema's channel, which has at most 63 bytes.
+func channelName(schema string) string {
+	sum := sha256.Sum256([]byte(schema))
+	return "uow_outbox_" + hex.EncodeToString(sum[:8])
+}
+
+func (w *wakes) start(ctx context.Context, s *Store) {
+	w.ctx, w.me, w.notify = ctx, rand.Text(), make(chan struct{}, 1)
+	s.gaps.turn = make(chan struct{}, 1)
+	s.work.Go(func() { w.notifyOthers(s) })
+}
+
+// appended is called after each commit with messages.
+func (w *wakes) appended() {
+	w.local.wake()
+	select {
+	case w.notify <- struct{}{}:
+	default: // the next one tells of this commit too
+	}
+}
+
+// notifyOthers sends one NOTIFY for all commits since the last.
+func (w *wakes) notifyOthers(s *Store) {
+	notify := newStatement(`SELECT pg_notify($1, $2)`, pgtype.TextOID, pgtype.TextOID)
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.notify:
+		}
+		// Nobody waits for the answer: those who miss it poll.
+		_ = s.do(w.ctx, "notify", step{statement: notify, args: newArgs(2).text(w.channel).text(w.me)})
+		if pause(w.ctx, every) != nil {
+			return
+		}
+	}
+}
+
+// Subscribe implements outbox.Log. It also tells of the commits of other processes,
+// unless a pooler stands between that does not let the store listen.
+func (s *Store) Subscribe(fn func()) (cancel func()) {
+	w := &s.wakes
+	remove := w.local.add(fn)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.n++
+	if w.n == 1 && !s.closed.Load() {
+		ctx, stop := context.WithCancel(w.ctx)
+		w.unlist = stop
+		s.work.Go(func() { w.listen(ctx, s) })
+	}
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			remove()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.n--; w.n == 0 && w.unlist != nil {
+				w.unlist()
+				w.unlist = nil
+			}
+		})
+	}
+}
+
+// listen hears what other processes say, on a connection of its own, until ctx ends.
+// What was said while it had none is made up for by a wake.
+func (w *wakes) listen(ctx context.Context, s *Store) {
+	missed := false
+	for delay := time.Second; ctx.Err() == nil; delay = min(2*delay, time.Minute) {
+		connected := w.hear(ctx, s, missed)
+		if connected {
+			delay = time.Second
+		}
+		missed = true
+		if pause(ctx, delay) != nil {
+			return
+		}
+	}
+}
+
+func (w *wakes) hear(ctx context.Context, s *Store, missed bool) (connected bool) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return false
+	}
+	defer destroy(c)
+	if _, err := c.Exec(ctx, `LISTEN `+quote(w.channel), pgx.QueryExecModeSimpleProtocol); err != nil {
+		return false
+	}
+	if missed {
+		w.local.wake()
+	}
+	for {
+		n, err := c.WaitForNotification(ctx)
+		if err != nil {
+			return true
+		}
+		if n.Payload != w.me {
+			w.local.wake()
+		}
+	}
+}
