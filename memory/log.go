@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/uow-go/uow/driver"
@@ -147,40 +146,7 @@ func (l *log) describe(name string) outbox.CursorStats {
 }
 
 // Subscribe implements outbox.Log.
-func (s *store) Subscribe(fn func()) (cancel func()) { return s.subscribers.add(fn) }
-
-// subscribers are called after commits that appended messages.
-type subscribers struct {
-	mu   sync.Mutex
-	next int
-	fns  map[int]func()
-}
-
-func (s *subscribers) add(fn func()) (cancel func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fns == nil {
-		s.fns = map[int]func(){}
-	}
-	s.next++
-	id := s.next
-	s.fns[id] = fn
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.fns, id)
-	}
-}
-
-// wake calls all, outside of every lock, so that they may use the store.
-func (s *subscribers) wake() {
-	s.mu.Lock()
-	fns := slices.Collect(maps.Values(s.fns))
-	s.mu.Unlock()
-	for _, fn := range fns {
-		fn()
-	}
-}
+func (s *store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }
 
 func copyMessage(m driver.Message) driver.Message {
 	m.Payload = bytes.Clone(m.Payload)

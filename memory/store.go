@@ -36,7 +36,7 @@ type store struct {
 	garbage []garbage
 	log     log
 
-	subscribers subscribers
+	subscribers outbox.Subscribers
 }
 
 var (

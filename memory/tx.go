@@ -184,7 +184,7 @@ func (t *tx) commit(cs *driver.ChangeSet) error {
 		return err
 	}
 	if len(t.staged.messages) > 0 {
-		t.store.subscribers.wake()
+		t.store.subscribers.Wake()
 	}
 	return nil
 }

@@ -195,7 +195,7 @@ func (g *gaps) watch(s *Store) {
 			}
 			g.leave()
 			if closed && err == nil {
-				s.wakes.local.wake()
+				s.wakes.local.Wake()
 				return
 			}
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/uow-go/uow/outbox"
 )
 
 // wakes tells those who subscribed that messages were appended: those of this
@@ -17,7 +19,7 @@ import (
 // the users' own transactions would take a lock of the whole server over each
 // commit.
 type wakes struct {
-	local   subscribers
+	local   outbox.Subscribers
 	channel string
 	me      string             // tells own notifications from those of others
 	ctx     context.Context    // of what runs in the background
@@ -44,7 +46,7 @@ func (w *wakes) start(ctx context.Context, s *Store) {
 
 // appended is called after each commit with messages.
 func (w *wakes) appended() {
-	w.local.wake()
+	w.local.Wake()
 	select {
 	case w.notify <- struct{}{}:
 	default: // the next one tells of this commit too
@@ -72,7 +74,7 @@ func (w *wakes) notifyOthers(s *Store) {
 // unless a pooler stands between that does not let the store listen.
 func (s *Store) Subscribe(fn func()) (cancel func()) {
 	w := &s.wakes
-	remove := w.local.add(fn)
+	remove := w.local.Add(fn)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.n++
@@ -121,7 +123,7 @@ func (w *wakes) hear(ctx context.Context, s *Store, missed bool) (connected bool
 		return false
 	}
 	if missed {
-		w.local.wake()
+		w.local.Wake()
 	}
 	for {
 		n, err := c.WaitForNotification(ctx)
@@ -129,7 +131,7 @@ func (w *wakes) hear(ctx context.Context, s *Store, missed bool) (connected bool
 			return true
 		}
 		if n.Payload != w.me {
-			w.local.wake()
+			w.local.Wake()
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (w *writer) lead(r *request) {
 	w.expect(len(requests))
 	for _, other := range requests {
 		if other.appended() {
-			w.store.subscribers.wake()
+			w.store.subscribers.Wake()
 			break
 		}
 	}

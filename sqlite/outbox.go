@@ -252,3 +252,6 @@ func (s *Store) Drop(ctx context.Context, cursor string) error {
 		return nil
 	})
 }
+
+// Subscribe implements outbox.Log. Commits of other processes are not seen.
+func (s *Store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }

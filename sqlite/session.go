@@ -134,7 +134,7 @@ func (s *sessionTx) commit(cs *driver.ChangeSet) error {
 		return wrap("commit", err)
 	}
 	if s.appended {
-		s.w.store.subscribers.wake()
+		s.w.store.subscribers.Wake()
 	}
 	return nil
 }

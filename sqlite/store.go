@@ -18,7 +18,7 @@ type Store struct {
 	readers     *pool
 	writer      *writer
 	tables      map[string]*table // set by Register, then never changed
-	subscribers subscribers
+	subscribers outbox.Subscribers
 }
 
 var (

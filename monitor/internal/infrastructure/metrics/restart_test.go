@@ -54,7 +54,7 @@ func firstProcess(t *testing.T, m *Metrics, cfg *config.Config) (slot time.Time)
 func TestChild(t *testing.T) {
 	dir, address := os.Getenv("TOCSIN_TEST_DIR"), os.Getenv("TOCSIN_TEST_TARGET")
 	if dir == "" {
-		t.Skip("only as a child process")
+		return // it is no test when nobody has started it as a child
 	}
 	text := "scrape_configs:\n- job_name: job0\n  static_configs: [{targets: ['" + address + "']}]\n"
 	slot := firstProcess(t, open(t, dir), parse(t, text, restartRules))

@@ -24,7 +24,11 @@ func startAlertmanager(t *testing.T) (url string) {
 	binary, err := exec.LookPath("prometheus-alertmanager")
 	if err != nil {
 		if binary, err = exec.LookPath("alertmanager"); err != nil {
-			t.Skip("there is no Alertmanager: ", err)
+			const how = "there is no Alertmanager: install prometheus-alertmanager, or put alertmanager into PATH"
+			if os.Getenv("REQUIRE_SERVICES") == "1" {
+				t.Fatal(how)
+			}
+			t.Skip(how)
 		}
 	}
 	dir := t.TempDir()

@@ -1,4 +1,4 @@
-package sqlite
+package outbox
 
 import (
 	"maps"
@@ -7,18 +7,18 @@ import (
 	"sync/atomic"
 )
 
-// subscribers are called after commits that appended messages.
-type subscribers struct {
+// Subscribers is what a store needs for Log.Subscribe: functions that are called
+// after commits that appended messages. Its zero value has none. It may be used
+// from many goroutines, and Wake costs next to nothing.
+type Subscribers struct {
 	mu   sync.Mutex
 	next int
 	fns  map[int]func()
-	list atomic.Pointer[[]func()] // the functions, for wake
+	list atomic.Pointer[[]func()] // the functions, for Wake
 }
 
-// Subscribe implements outbox.Log. Commits of other processes are not seen.
-func (s *Store) Subscribe(fn func()) (cancel func()) { return s.subscribers.add(fn) }
-
-func (s *subscribers) add(fn func()) (cancel func()) {
+// Add has fn called by every Wake until cancel is called.
+func (s *Subscribers) Add(fn func()) (cancel func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fns == nil {
@@ -37,12 +37,13 @@ func (s *subscribers) add(fn func()) (cancel func()) {
 }
 
 // publish makes the list anew, with mu held.
-func (s *subscribers) publish() {
+func (s *Subscribers) publish() {
 	list := slices.Collect(maps.Values(s.fns))
 	s.list.Store(&list)
 }
 
-func (s *subscribers) wake() {
+// Wake calls the functions.
+func (s *Subscribers) Wake() {
 	if list := s.list.Load(); list != nil {
 		for _, fn := range *list {
 			fn()
