@@ -45,11 +45,18 @@ func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []strin
 		return nil, after, ctx.Err()
 	}
 	for {
+		// What is proven of a position counts only for what is read afterwards:
+		// another scan may prove that nobody will write below it any more just after
+		// the last one has, unseen by a read that began before.
+		proven, err := s.gaps.read(ctx)
+		if err != nil {
+			return nil, after, err
+		}
 		rows, err := s.readLog(ctx, after, limit, topics)
 		if err != nil || len(rows) == 0 {
 			return nil, after, err
 		}
-		safe, err := s.prefix(ctx, after, rows)
+		safe, err := s.prefix(ctx, max(after, proven), after <= proven, rows)
 		if err != nil {
 			return nil, after, err
 		}
@@ -95,13 +102,13 @@ func (s *Store) readLog(ctx context.Context, after int64, limit int, topics []st
 	return rows, s.do(ctx, "scan", query)
 }
 
-// prefix returns how many of the rows have nothing missing before them.
-func (s *Store) prefix(ctx context.Context, after int64, rows []scanned) (n int, err error) {
+// prefix returns how many of the rows have nothing missing between them and last.
+// whole says that nothing is missing before last either.
+func (s *Store) prefix(ctx context.Context, last int64, whole bool, rows []scanned) (n int, err error) {
 	if err := s.gaps.take(ctx); err != nil {
 		return 0, err
 	}
 	defer s.gaps.leave()
-	last := max(after, s.gaps.proven)
 	for _, r := range rows {
 		if r.position > last+1 {
 			break
@@ -109,8 +116,8 @@ func (s *Store) prefix(ctx context.Context, after int64, rows []scanned) (n int,
 		last = max(last, r.position)
 		n++
 	}
-	if after <= s.gaps.proven {
-		s.gaps.proven = last
+	if whole {
+		s.gaps.proven = max(s.gaps.proven, last)
 	}
 	return n, nil
 }
@@ -172,6 +179,15 @@ func (g *gaps) take(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// read returns what is proven.
+func (g *gaps) read(ctx context.Context) (proven int64, err error) {
+	if err := g.take(ctx); err != nil {
+		return 0, err
+	}
+	defer g.leave()
+	return g.proven, nil
 }
 
 func (g *gaps) leave() { <-g.turn }

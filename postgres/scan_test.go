@@ -240,3 +240,26 @@ func TestHoldOfADiscardedMessageIsIgnored(t *testing.T) {
 		t.Errorf("a discarded message is held again: %v, %v", held, err)
 	}
 }
+
+// What another scan proves after this one has read says nothing of what this one
+// could not see: the message was committed in between.
+func TestProofsCountForLaterReadsOnly(t *testing.T) {
+	f := open(t, needServer(t), Options{})
+	ctx := t.Context()
+	early := f.tx()
+	f.must(early.Flush(ctx, appending("early", "early")))
+	f.must(f.tx().Commit(ctx, appending("late", "late")))
+	proven, err := f.store.gaps.read(ctx)
+	f.must(err)
+	rows, err := f.store.readLog(ctx, 0, 10, nil)
+	f.must(err)
+	f.must(early.Commit(ctx, appending("")))
+	if got, _ := f.drain(0); !slices.Equal(got, []string{"early", "late"}) {
+		t.Fatalf("another scan got %v", got)
+	}
+	n, err := f.store.prefix(ctx, proven, true, rows)
+	f.must(err)
+	if n != 0 {
+		t.Errorf("a scan that read before the commit of the first message takes %d behind it", n)
+	}
+}
