@@ -19,7 +19,7 @@ import (
 func startAlertmanager(t *testing.T) (url string) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("starts a process")
+		t.Skip("starts a process: run without -short")
 	}
 	binary, err := exec.LookPath("prometheus-alertmanager")
 	if err != nil {

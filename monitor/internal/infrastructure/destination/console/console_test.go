@@ -214,7 +214,7 @@ func TestColorful(t *testing.T) {
 	}
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skip("no pseudo-terminal to try: ", err)
+		t.Skip("there is no pseudo-terminal: run where /dev/ptmx can be opened: ", err)
 	}
 	defer terminal.Close()
 	if !console.Colorful(terminal) {
