@@ -226,20 +226,28 @@ func notNil(body []byte) []byte {
 // gone on.
 func (p *plan) adjust() error {
 	for _, s := range p.shifts {
-		i := slices.IndexFunc(p.cs.Writes, func(w driver.Write) bool {
-			return w.ID == s.id && w.Collection == s.table.desc.Name && w.Op == driver.Insert
-		})
-		if i < 0 {
+		if !shiftWrite(p.cs, s) {
 			return errors.New("postgres: a row that was not inserted went on")
-		}
-		p.cs.Writes[i].Version += s.version
-		p.cs.Writes[i].Sequence += s.sequence
-		for j := range p.cs.Messages {
-			if m := &p.cs.Messages[j]; m.Write == i+1 {
-				m.Sequence += s.sequence
-			}
 		}
 	}
 	p.shifts = nil
 	return nil
+}
+
+// shiftWrite lets an insert go on. It returns false when there is none.
+func shiftWrite(cs *driver.ChangeSet, s shift) bool {
+	i := slices.IndexFunc(cs.Writes, func(w driver.Write) bool {
+		return w.ID == s.id && w.Collection == s.table.desc.Name && w.Op == driver.Insert
+	})
+	if i < 0 {
+		return false
+	}
+	cs.Writes[i].Version += s.version
+	cs.Writes[i].Sequence += s.sequence
+	for j := range cs.Messages {
+		if m := &cs.Messages[j]; m.Write == i+1 {
+			m.Sequence += s.sequence
+		}
+	}
+	return true
 }

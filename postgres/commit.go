@@ -83,6 +83,16 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	if cs.Empty() && !t.flushed && !t.native {
 		return t.commitReads()
 	}
+	crowded := t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if crowded && t.shareable(cs) {
+		return t.commitTogether(ctx, cs)
+	}
+	return t.commitAlone(ctx, cs)
+}
+
+// commitAlone commits in a transaction of the unit's own.
+func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	within := t.flushed || t.native || t.store.options.Isolation > ReadCommitted
 	p, err := t.store.plan(cs, within)
 	if err != nil {
@@ -117,7 +127,14 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 // step is COMMIT; otherwise the Sync that follows commits.
 func (t *tx) commitSteps(p *plan, cs *driver.ChangeSet) (steps []step, explicit bool, err error) {
 	sql := t.store.sql
-	body := append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(cs.Unit)})
+	var body []step
+	if last := &p.steps[len(p.steps)-1]; last.statement == sql.appendOne {
+		last.statement = sql.markOne
+		last.args.unit(cs.Unit)
+		body = p.steps
+	} else {
+		body = append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(cs.Unit)})
+	}
 	switch {
 	case (t.flushed || t.native) && !t.begun: // the user's own SQL did it
 		return nil, false, t.lost()

@@ -24,6 +24,8 @@ type Store struct {
 	listed  []*table          // in the order of Register
 	gaps    gaps
 	wakes   wakes
+	crowd   crowd
+	commits commits
 
 	closed atomic.Bool
 	stop   context.CancelFunc // ends what runs in the background
@@ -55,6 +57,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		}
 		s.pool = pool
 	}
+	s.crowd.limit = min(crowdFrom, s.pool.Config().MaxConns)
 	err := s.prepare(ctx)
 	if err != nil {
 		if o.Pool == nil {

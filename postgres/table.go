@@ -24,6 +24,7 @@ type table struct {
 	remove                                            *statement
 	lock, share                                       *statement
 	probe, unprobe, resume                            *statement
+	together                                          *together
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
@@ -119,6 +120,7 @@ func newTable(schema string, bodies Bodies, place int, desc driver.Collection) *
 	t.selectVersions = newStatement(`SELECT id, version FROM `+t.name+` WHERE id = ANY($1)`, texts)
 	t.writes(schema)
 	t.graves(schema)
+	t.together = newTogether(t, schema)
 	return t
 }
 

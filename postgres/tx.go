@@ -134,6 +134,8 @@ func (t *tx) read(ctx context.Context, query step) error {
 	if query.args.err != nil {
 		return query.args.err
 	}
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
 	if err := t.connect(ctx); err != nil {
 		return err
 	}
