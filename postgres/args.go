@@ -157,6 +157,12 @@ func (a *args) appendValue(b []byte, v driver.Value) []byte {
 	return b
 }
 
+// refuses reports whether the type text can't hold a string.
+func (a *args) refuses(s string) bool {
+	a.check(s)
+	return a.err != nil
+}
+
 // check refuses what the type text can't hold.
 func (a *args) check(s string) {
 	switch {

@@ -26,14 +26,15 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	if err := t.connect(ctx); err != nil {
 		return t.fail(err)
 	}
-	before, err := t.opening(t.snapshot())
+	before, err := t.entering(ctx)
 	if err != nil {
 		return t.fail(err)
 	}
-	steps := append(before, p.steps...)
+	steps := append(append(before, t.savepoints()...), p.steps...)
 	if failed, err := t.run(ctx, steps); err != nil {
 		return t.undo(ctx, p, steps, failed, err)
 	}
+	t.leaveSnapshot()
 	t.flushed = true
 	t.appended = t.appended || len(cs.Messages) > 0
 	t.savepointsTaken()
@@ -80,6 +81,7 @@ func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 
 func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	t.closeResults()
+	t.leaveSnapshot()
 	if cs.Empty() && !t.flushed && !t.native {
 		return t.commitReads()
 	}

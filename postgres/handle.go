@@ -152,6 +152,7 @@ func (t *tx) enterNative(ctx context.Context) error {
 		}
 		t.savepointsTaken()
 	}
+	t.leaveSnapshot() // what follows sees what is newest
 	t.native = true
 	return nil
 }

@@ -110,7 +110,11 @@ func (t *table) get(ids []string, row func([][]byte) error) step {
 // collect reads the columns of selectRows into rows.
 func collect(rows *[]driver.Row) func([][]byte) error {
 	return func(row [][]byte) error {
-		*rows = append(*rows, driver.Row{ID: string(row[0]), Version: number(row[1]), Sequence: number(row[2]), Body: blob(row[3])})
+		*rows = append(*rows, rowOf(row))
 		return nil
 	}
+}
+
+func rowOf(row [][]byte) driver.Row {
+	return driver.Row{ID: string(row[0]), Version: number(row[1]), Sequence: number(row[2]), Body: blob(row[3])}
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // statement is a statement with the types of its parameters, which the server need
-// not be asked for, and the name under which connections keep it.
+// not be asked for, and the name under which connections keep it; without one they do
+// not.
 type statement struct {
 	sql  string
 	name string
@@ -126,7 +127,7 @@ func (s *Store) send(p *pgconn.Pipeline, steps []step, names map[string]bool) []
 			values = steps[i].args.values
 		}
 		known := names[st.name] || sent[st.name]
-		if s.options.Statements == Unprepared || !known && len(names)+len(sent) >= maxPrepared {
+		if st.name == "" || s.options.Statements == Unprepared || !known && len(names)+len(sent) >= maxPrepared {
 			p.SendQueryParams(st.sql, values, st.oids, formats, formats)
 			continue
 		}

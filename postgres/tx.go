@@ -19,7 +19,9 @@ type tx struct {
 	mu    sync.Mutex // a unit's goroutine, and Store.Close
 	conn  *pgxpool.Conn
 	begun bool // the server has a transaction open
-	ended bool
+	// snapshot is that of the unit's first read, when others share it.
+	snapshot *snapshot
+	ended    bool
 	// failed is why the transaction can only be rolled back.
 	failed error
 
@@ -99,11 +101,29 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 	if err != nil {
 		return nil, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	crowded := t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if crowded && t.fresh() && len(ids) <= maxReadIDs {
+		if err := t.usable(ctx); err != nil {
+			return nil, err
+		}
+		if rows, ok, err := t.getTogether(ctx, table, ids); ok || err != nil {
+			return rows, err
+		}
+	}
 	var rows []driver.Row
 	if err := t.read(ctx, table.get(ids, collect(&rows))); err != nil {
 		return nil, err
 	}
 	return rows, nil
+}
+
+// fresh reports whether nothing has happened in the transaction, and others may share
+// what does.
+func (t *tx) fresh() bool {
+	return t.conn == nil && t.snapshot == nil && !t.flushed && !t.native && t.store.options.Isolation == ReadCommitted
 }
 
 // Find implements driver.Tx.
@@ -117,6 +137,10 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 	if err != nil {
 		return nil, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
 	if err := t.read(ctx, query); err != nil {
 		return nil, err
 	}
@@ -124,32 +148,43 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 }
 
 // read runs a query in the unit's snapshot, which the first one takes in the same
-// round trip.
+// round trip, with mu held.
 func (t *tx) read(ctx context.Context, query step) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
 	if query.args.err != nil {
 		return query.args.err
 	}
-	t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	steps, err := t.entering(ctx)
+	if err != nil {
+		return err
+	}
 	if err := t.connect(ctx); err != nil {
 		return err
 	}
-	steps := []step{query}
-	if !t.begun {
-		if t.native || t.flushed { // the transaction is gone
-			return t.lost()
-		}
-		steps = []step{plain(t.store.sql.begin[t.snapshot()]), query}
-	}
-	if _, err := t.run(ctx, steps); err != nil {
+	if _, err := t.run(ctx, append(steps, query)); err != nil {
 		return t.store.wrap(ctx, "read", err)
 	}
+	t.leaveSnapshot()
 	return nil
+}
+
+// entering returns the steps by which the unit gets its snapshot, where it has no
+// transaction of its own yet.
+func (t *tx) entering(ctx context.Context) ([]step, error) {
+	if t.begun {
+		return nil, nil
+	}
+	if t.native || t.flushed { // the transaction is gone
+		return nil, t.lost()
+	}
+	begin := plain(t.store.sql.begin[t.level()])
+	if t.snapshot == nil {
+		return []step{begin}, nil
+	}
+	set, err := t.snapshot.export(ctx)
+	return []step{begin, plain(set)}, err
 }
 
 // lost says why there is no transaction any more.
@@ -160,8 +195,8 @@ func (t *tx) lost() error {
 	return ErrRolledBack
 }
 
-// snapshot is the level of transactions that read: they need a snapshot.
-func (t *tx) snapshot() Isolation { return max(t.store.options.Isolation, RepeatableRead) }
+// level is that of transactions that read: they need a snapshot.
+func (t *tx) level() Isolation { return max(t.store.options.Isolation, RepeatableRead) }
 
 // Rollback implements driver.Tx.
 func (t *tx) Rollback() error {
@@ -209,6 +244,7 @@ func destroy(c *pgx.Conn) {
 
 // release gives the connection back.
 func (t *tx) release() {
+	t.leaveSnapshot()
 	if t.conn == nil {
 		return
 	}
