@@ -37,6 +37,7 @@ type Unit struct {
 	rolledBack bool
 	depth      int // how many nested units are open
 
+	options driver.TxOptions
 	tx      driver.Tx
 	sets    []set // by the collection's place in the DB; nil where unused
 	events  []Event
@@ -98,7 +99,7 @@ func (u *Unit) begin(ctx context.Context) error {
 	if u.tx != nil {
 		return nil
 	}
-	tx, err := u.db.store.Begin(ctx)
+	tx, err := u.db.store.Begin(ctx, u.options)
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
