@@ -34,7 +34,7 @@ type tx struct {
 
 // Begin implements driver.Store. It costs nothing: the snapshot is taken by the
 // first read.
-func (s *Store) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -85,11 +85,12 @@ func (t *tx) getFirst(ctx context.Context, table *table, id string) ([]driver.Ro
 	if err != nil {
 		return nil, wrap("read", err)
 	}
-	row := c.buffer(3)
+	row := c.buffer(table.width())
 	switch err := rows.Next(row); {
 	case err == nil:
 		t.held, c.open = rows, true
-		return []driver.Row{{ID: id, Version: number(row[0]), Sequence: number(row[1]), Body: blob(row[2])}}, nil
+		found, err := table.row(id, row)
+		return []driver.Row{found}, err
 	case errors.Is(err, io.EOF):
 		if err := rows.Close(); err != nil {
 			return nil, wrap("read", err)
@@ -120,10 +121,32 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 	}
 	var rows []driver.Row
 	err = t.reading(ctx, func(c *conn) error {
-		rows, err = readRows(ctx, c, query, args)
+		rows, err = readRows(ctx, c, table, query, args)
 		return err
 	})
 	return rows, err
+}
+
+// Count implements driver.Tx.
+func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
+	if err := t.usable(ctx); err != nil {
+		return 0, err
+	}
+	table, err := t.store.table(collection)
+	if err != nil {
+		return 0, err
+	}
+	query, args, err := table.count(q)
+	if err != nil {
+		return 0, err
+	}
+	err = t.reading(ctx, func(c *conn) error {
+		return c.query(ctx, func(row []sqldriver.Value) error {
+			n = number(row[0])
+			return nil
+		}, query, args...)
+	})
+	return n, err
 }
 
 // reading runs fn with the connection that has the unit's snapshot.

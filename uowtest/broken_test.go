@@ -19,6 +19,8 @@ type fault struct {
 	begin    func(s *brokenStore, ctx context.Context) (driver.Tx, error)
 	get      func(t *brokenTx, ctx context.Context, collection string, ids []string) ([]driver.Row, error)
 	find     func(t *brokenTx, ctx context.Context, collection string, q driver.Query) ([]driver.Row, error)
+	count    func(t *brokenTx, ctx context.Context, collection string, q driver.Query) (int64, error)
+	lock     func(t *brokenTx, ctx context.Context, collection string, ids []string) ([]driver.Row, error)
 	flush    func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error
 	commit   func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error
 	rollback func(t *brokenTx) error
@@ -83,18 +85,18 @@ var errClosed = errors.New("uowtest: closed")
 // Register does nothing: the memory store has been opened with the collections.
 func (s *brokenStore) Register(context.Context, []driver.Collection) error { return nil }
 
-func (s *brokenStore) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *brokenStore) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if s.closed.Load() {
 		return nil, errClosed
 	}
 	if s.fault.begin != nil {
 		return s.fault.begin(s, ctx)
 	}
-	return s.begin(ctx)
+	return s.begin(ctx, options)
 }
 
-func (s *brokenStore) begin(ctx context.Context) (*brokenTx, error) {
-	tx, err := s.Store.Begin(ctx)
+func (s *brokenStore) begin(ctx context.Context, options driver.TxOptions) (*brokenTx, error) {
+	tx, err := s.Store.Begin(ctx, options)
 	s.open.Add(1)
 	return &brokenTx{Tx: tx, store: s, read: map[string][]driver.Row{}}, err
 }
@@ -122,6 +124,20 @@ func (t *brokenTx) Find(ctx context.Context, collection string, q driver.Query) 
 		return t.store.fault.find(t, ctx, collection, q)
 	}
 	return t.Tx.Find(ctx, collection, q)
+}
+
+func (t *brokenTx) Count(ctx context.Context, collection string, q driver.Query) (int64, error) {
+	if t.store.fault.count != nil {
+		return t.store.fault.count(t, ctx, collection, q)
+	}
+	return t.Tx.Count(ctx, collection, q)
+}
+
+func (t *brokenTx) GetForUpdate(ctx context.Context, collection string, ids []string) ([]driver.Row, error) {
+	if t.store.fault.lock != nil {
+		return t.store.fault.lock(t, ctx, collection, ids)
+	}
+	return t.Tx.(driver.Locker).GetForUpdate(ctx, collection, ids)
 }
 
 func (t *brokenTx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
@@ -159,7 +175,7 @@ func (t *brokenTx) end() {
 
 // again runs fn in a new transaction of the sound store and commits cs in it.
 func (s *brokenStore) again(cs *driver.ChangeSet) error {
-	tx, err := s.Store.Begin(context.Background())
+	tx, err := s.Store.Begin(context.Background(), driver.TxOptions{})
 	if err != nil {
 		return err
 	}
