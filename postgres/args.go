@@ -150,6 +150,8 @@ func (a *args) appendValue(b []byte, v driver.Value) []byte {
 		return append(b, 0)
 	case time.Time:
 		return appendTime(b, x)
+	case []byte:
+		return append(b, x...)
 	}
 	if a.err == nil {
 		a.err = fmt.Errorf("postgres: %T is no value of an index", v)
@@ -203,6 +205,8 @@ func kindOID(k driver.Kind) uint32 {
 		return pgtype.BoolOID
 	case driver.Time:
 		return pgtype.TimestamptzOID
+	case driver.Bytes:
+		return pgtype.ByteaOID
 	}
 	return pgtype.TextOID
 }

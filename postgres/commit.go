@@ -95,7 +95,7 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 
 // commitAlone commits in a transaction of the unit's own.
 func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
-	within := t.flushed || t.native || t.store.options.Isolation > ReadCommitted
+	within := t.flushed || t.native || t.isolation() > ReadCommitted
 	p, err := t.store.plan(cs, within)
 	if err != nil {
 		return err
@@ -146,14 +146,14 @@ func (t *tx) commitSteps(p *plan, cs *driver.ChangeSet) (steps []step, explicit 
 	case !p.within:
 		return body, false, nil
 	case !t.begun:
-		steps = append(steps, plain(sql.begin[t.store.options.Isolation]))
+		steps = append(steps, plain(sql.begin[t.isolation()]))
 	}
 	return append(append(steps, body...), plain(sql.commit)), true, nil
 }
 
 // commitReads ends a unit that has changed nothing.
 func (t *tx) commitReads() error {
-	if !t.begun || t.store.options.Isolation < Serializable {
+	if !t.begun || t.isolation() < Serializable {
 		return nil // the rollback that follows does
 	}
 	ctx, cancel := cleanup()

@@ -281,6 +281,19 @@ func (t *tx) runTogether(ctx context.Context, group []*request, tries int) {
 
 // shareable reports whether the unit can be committed with others.
 func (t *tx) shareable(cs *driver.ChangeSet) bool {
-	return t.store.options.Isolation == ReadCommitted && !t.flushed && !t.native && cs.Unit != "" &&
+	for i := range cs.Writes {
+		if t.store.tables[cs.Writes[i].Collection].apart() {
+			return false
+		}
+	}
+	for i := range cs.Checks {
+		if t.store.tables[cs.Checks[i].Collection].apart() {
+			return false
+		}
+	}
+	return t.isolation() == ReadCommitted && !t.flushed && !t.native && cs.Unit != "" && len(cs.Releases) == 0 && inPlace(cs, t.store) &&
 		len(cs.Writes)+len(cs.Checks)+len(cs.Messages) <= maxUnitRows && !errors.Is(t.failed, ErrClosed)
 }
+
+// apart reports whether units that write to a collection do not commit with others.
+func (t *table) apart() bool { return t == nil || t.mapped != nil || t.desc.SelfReferring }

@@ -133,7 +133,7 @@ func (t *tx) enterNative(ctx context.Context) error {
 	if c.PgConn().IsBusy() {
 		return errBusy
 	}
-	level := t.store.options.Isolation
+	level := t.isolation()
 	var steps []step
 	if t.begun && level == ReadCommitted && !t.native && !t.flushed && len(t.savepoints()) == len(t.nested) {
 		steps = append(steps, plain(t.store.sql.commit), plain(t.store.sql.begin[level]))

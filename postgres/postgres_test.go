@@ -39,6 +39,7 @@ func testStore(t *testing.T, options Options) {
 	uowtest.TestStore(t, uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			options.Schema = newSchema(t)
+			createClients(t, options.Schema)
 			db := open(t, cfg)
 			script(t, store, `CREATE TABLE `+store.schema+`.native (name text)`)
 			return db
@@ -57,6 +58,21 @@ func testStore(t *testing.T, options Options) {
 		Lacks: uowtest.Capabilities{ConcurrentFlush: true, NULBytes: true}, // rows are locked
 		InUse: func() int { return int(store.pool.Stat().AcquiredConns()) },
 	})
+}
+
+// createClients makes the kit's table of the user's.
+func createClients(t testing.TB, schema string) {
+	t.Helper()
+	s, err := Options{Schema: schema}.OpenStore(t.Context(), needServer(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script(t, s, `CREATE TABLE `+s.schema+`.`+uowtest.ClientTable+` (client_no bigint PRIMARY KEY, lock_version integer NOT NULL DEFAULT 0,
+		name varchar(100) NOT NULL, email varchar(100) UNIQUE, born timestamp, credit numeric(12,2) NOT NULL, vip boolean NOT NULL,
+		score double precision, rank smallint NOT NULL, photo bytea, address jsonb, note text NOT NULL DEFAULT 'none')`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // script runs SQL outside of any unit.

@@ -17,11 +17,14 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 	tables := make(map[string]*table, len(collections))
 	listed := make([]*table, 0, len(collections))
 	for i, desc := range collections {
+		if desc.Table != nil {
+			listed = append(listed, nil) // until its columns are known
+			continue
+		}
 		if err := checkColumns(desc); err != nil {
 			return err
 		}
-		t := newTable(s.schema, s.options.Bodies, i, desc)
-		tables[desc.Name], listed = t, append(listed, t)
+		listed = append(listed, newTable(s.schema, s.options.Bodies, i, desc))
 	}
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -29,10 +32,17 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 	}
 	defer c.Release()
 	err = s.locked(ctx, c.Conn(), unquote(s.schema), func(tx pgx.Tx) error {
-		for _, t := range listed {
-			if err := s.registerTable(ctx, tx, t); err != nil {
-				return fmt.Errorf("collection %s: %w", t.desc.Name, err)
+		for i, desc := range collections {
+			var err error
+			if desc.Table != nil {
+				listed[i], err = s.registerMapped(ctx, tx, i, desc)
+			} else {
+				err = s.registerTable(ctx, tx, listed[i])
 			}
+			if err != nil {
+				return fmt.Errorf("collection %s: %w", desc.Name, err)
+			}
+			tables[desc.Name] = listed[i]
 		}
 		return nil
 	})

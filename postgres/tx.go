@@ -14,7 +14,8 @@ import (
 // own SQL on, and a transaction of the server's from then on: before there is
 // nothing to undo.
 type tx struct {
-	store *Store
+	store   *Store
+	options driver.TxOptions
 
 	mu    sync.Mutex // a unit's goroutine, and Store.Close
 	conn  *pgxpool.Conn
@@ -48,7 +49,7 @@ func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx,
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
-	return &tx{store: s}, nil
+	return &tx{store: s, options: options}, nil
 }
 
 // usable reports why nothing can be done, with mu held.
@@ -105,7 +106,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 	defer t.mu.Unlock()
 	crowded := t.store.crowd.enter()
 	defer t.store.crowd.leave()
-	if crowded && t.fresh() && len(ids) <= maxReadIDs {
+	if crowded && table.mapped == nil && t.fresh() && len(ids) <= maxReadIDs {
 		if err := t.usable(ctx); err != nil {
 			return nil, err
 		}
@@ -114,7 +115,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 		}
 	}
 	var rows []driver.Row
-	if err := t.read(ctx, table.get(ids, collect(&rows))); err != nil {
+	if err := t.read(ctx, table.get(ids, table.collect(&rows))); err != nil {
 		return nil, err
 	}
 	return rows, nil
@@ -123,7 +124,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 // fresh reports whether nothing has happened in the transaction, and others may share
 // what does.
 func (t *tx) fresh() bool {
-	return t.conn == nil && t.snapshot == nil && !t.flushed && !t.native && t.store.options.Isolation == ReadCommitted
+	return t.conn == nil && t.snapshot == nil && !t.flushed && !t.native && t.isolation() == ReadCommitted
 }
 
 // Find implements driver.Tx.
@@ -133,7 +134,7 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 		return nil, err
 	}
 	var rows []driver.Row
-	query, err := table.find(q, collect(&rows))
+	query, err := table.find(q, table.collect(&rows))
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +158,10 @@ func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n in
 	if err != nil {
 		return 0, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
 	return n, t.read(ctx, query)
 }
 
@@ -193,6 +198,9 @@ func (t *tx) entering(ctx context.Context) ([]step, error) {
 		return nil, t.lost()
 	}
 	begin := plain(t.store.sql.begin[t.level()])
+	if t.options.ReadOnly && t.level() == RepeatableRead {
+		begin = plain(t.store.sql.beginReading)
+	}
 	if t.snapshot == nil {
 		return []step{begin}, nil
 	}
@@ -209,7 +217,15 @@ func (t *tx) lost() error {
 }
 
 // level is that of transactions that read: they need a snapshot.
-func (t *tx) level() Isolation { return max(t.store.options.Isolation, RepeatableRead) }
+func (t *tx) level() Isolation { return max(t.isolation(), RepeatableRead) }
+
+// isolation is the level of what the unit writes.
+func (t *tx) isolation() Isolation {
+	if t.options.Serializable {
+		return Serializable
+	}
+	return t.store.options.Isolation
+}
 
 // Rollback implements driver.Tx.
 func (t *tx) Rollback() error {
