@@ -6,7 +6,7 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// GetForUpdate implements driver.Locker. At ReadCommitted a unit that begins with it
+// GetForUpdate implements driver.Locker. Unless it is serializable, a unit that begins with it
 // has no snapshot: each of its reads sees what is newest, and what it writes is
 // written in the transaction that has the locks. A unit that has read before locks in
 // its snapshot, and the server refuses rows that have changed since.
@@ -33,7 +33,7 @@ func (t *tx) GetForUpdate(ctx context.Context, collection string, ids []string) 
 	if err != nil {
 		return nil, err
 	}
-	if !t.begun && t.snapshot == nil && t.isolation() == ReadCommitted {
+	if !t.begun && t.snapshot == nil && t.isolation() < Serializable {
 		before = []step{plain(t.store.sql.begin[ReadCommitted])}
 	}
 	if err := t.connect(ctx); err != nil {

@@ -31,7 +31,7 @@ func (t *table) count(q driver.Query, n *int64) (step, error) {
 	}
 	sql := `SELECT count(*) FROM ` + t.name + where
 	if q.Limit > 0 {
-		sql = `SELECT count(*) FROM (SELECT FROM ` + t.name + where + d.Limit(q.Limit) + `) AS some`
+		sql = `SELECT count(*) FROM (SELECT FROM ` + t.name + where + d.Limit(q.Limit) + `) AS hits`
 	}
 	return step{statement: newStatement(sql, d.oids...), args: d.args, row: func(row [][]byte) error {
 		*n = number(row[0])
