@@ -44,6 +44,9 @@ func (s *Store) migrate(ctx context.Context, c *pgx.Conn) (schema string, err er
 	if err != nil {
 		return "", s.wrap(ctx, "read the schema's version", err)
 	}
+	if version < len(files) && s.options.FixedSchema {
+		return "", fmt.Errorf("%w: the package's tables are at version %d of %d, and Options.FixedSchema is set: SchemaSQL has what is missing", ErrMismatch, version, len(files))
+	}
 	if version < len(files) {
 		if version, err = s.upgrade(ctx, c, schema, files); err != nil {
 			return "", err
