@@ -26,7 +26,13 @@ func TestCuts(t *testing.T) {
 				for _, others := range []int{0, 3} {
 					t.Run(fmt.Sprintf("%s/%d others", sh.name, others), func(t *testing.T) {
 						noGoroutineLeft(t)
-						c := &cuts{world: newWorld(t, s), shape: sh, others: others}
+						c := &cuts{world: newWorld(t, s), shape: sh, others: others, sparse: 1}
+						if others > 0 {
+							c.sparse *= 6
+						}
+						if s.Variant {
+							c.sparse *= 3
+						}
 						c.run()
 						total.add(c.tally)
 						ran++
@@ -68,17 +74,22 @@ type cuts struct {
 	*world
 	shape  *shape
 	others int
+	sparse int // how many messages are left out
 	units  int // so far
 	tally  tally
 }
 
 // plan lists the faults with how many messages lie between two that meet it: those
-// that make units wait are dear.
-func plan() []planned {
-	return []planned{
-		{faultproxy.CutBefore, 1}, {faultproxy.CutWithin, 1}, {faultproxy.CutAfter, 1}, {faultproxy.Duplicate, 2},
-		{faultproxy.Delay, 4}, {faultproxy.Hold, 7}, {faultproxy.Outage, 7}, {faultproxy.OutageAfter, 7},
+// that make units wait are dear, and beside other units there are many more.
+func (c *cuts) plan() []planned {
+	list := []planned{
+		{faultproxy.CutBefore, 1}, {faultproxy.CutWithin, 2}, {faultproxy.CutAfter, 1}, {faultproxy.Duplicate, 2},
+		{faultproxy.Delay, 6}, {faultproxy.Hold, 9}, {faultproxy.Outage, 9}, {faultproxy.OutageAfter, 9},
 	}
+	for i := range list {
+		list[i].step *= c.sparse
+	}
+	return list
 }
 
 type planned struct {
@@ -91,7 +102,7 @@ func (c *cuts) run() {
 	c.slot("victim")
 	stop := c.company()
 	for range *cutRounds {
-		for _, p := range plan() {
+		for _, p := range c.plan() {
 			for at := random.IntN(p.step); c.at(at, p.fault); at += p.step {
 			}
 		}
@@ -112,7 +123,13 @@ func (c *cuts) company() (stop func()) {
 			for i := 0; ctx.Err() == nil; i++ {
 				sh := list[(g+i)%3]
 				j := job{shape: sh, slot: slot, name: fmt.Sprintf("%s-%d", slot, i), note: "beside"}
-				c.do(c.Context(), j, func() {})
+				a := c.do(c.Context(), c.db, j, func() {})
+				if a.doubted {
+					c.Errorf("%s: in doubt: %v", j, a.err)
+				}
+				if a.err != nil {
+					c.compare(j, a)
+				}
 			}
 		})
 	}
@@ -133,9 +150,15 @@ func (c *cuts) at(at int, fault faultproxy.Fault) bool {
 		met = m
 		return fault
 	})
-	ctx, cancel := context.WithTimeout(c.Context(), c.limit(fault))
-	defer cancel()
-	a := c.do(ctx, j, func() { c.proxy.Heal(); c.proxy.Release() })
+	ctx, db := c.Context(), c.db
+	if mayDoubt(fault) {
+		limited, cancel := context.WithTimeout(ctx, 2*patience)
+		defer cancel()
+		ctx, db = limited, c.hasty
+		late := time.AfterFunc(3*patience, c.proxy.Release)
+		defer late.Stop()
+	}
+	a := c.do(ctx, db, j, func() { c.proxy.Heal(); c.proxy.Release() })
 	c.proxy.Watch(nil)
 	c.proxy.Heal()
 	c.proxy.Release()
@@ -154,14 +177,6 @@ func (c *cuts) at(at int, fault faultproxy.Fault) bool {
 	c.compare(j, a)
 	c.recover(j)
 	return true
-}
-
-// limit is for how long a unit may run.
-func (c *cuts) limit(fault faultproxy.Fault) time.Duration {
-	if fault == faultproxy.Hold { // nobody answers before
-		return patience
-	}
-	return time.Minute
 }
 
 // mayDoubt says that a fault can leave a unit in doubt: nobody can be asked, or the
@@ -196,7 +211,7 @@ func (c *cuts) recover(after job) {
 	for range 2 * maxConns {
 		c.units++
 		j := job{shape: shapes()[1], slot: "victim", name: fmt.Sprintf("victim-%d", c.units), note: "after " + after.String()}
-		a := c.do(c.Context(), j, func() {})
+		a := c.do(c.Context(), c.db, j, func() {})
 		if a.doubted {
 			c.Errorf("%s: in doubt: %v", j, a.err)
 		}

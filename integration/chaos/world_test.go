@@ -40,7 +40,7 @@ type state struct {
 // model is what the database must have.
 type model struct {
 	things   map[string]state
-	messages map[string]int   // how many of each unit
+	messages map[string]int // how many of each unit
 	notes    map[string]int
 }
 
@@ -61,6 +61,7 @@ type world struct {
 	proxy  *faultproxy.Proxy
 	things *uow.Collection[thing]
 	db     *stores.Database // through the proxy
+	hasty  *stores.Database // so too, with little patience
 	direct *stores.Database
 
 	mu    sync.Mutex
@@ -72,8 +73,8 @@ type world struct {
 // maxConns is how many connections go through the proxy.
 const maxConns = 6
 
-// patience is how long units in trouble wait: for the answer to a commit, and for
-// the database to come back.
+// patience is how long hasty units in trouble wait: for the answer to a commit, and
+// for the database to come back.
 const patience = 60 * time.Millisecond
 
 func newWorld(t *testing.T, s stores.Store) *world {
@@ -88,9 +89,12 @@ func newWorld(t *testing.T, s stores.Store) *world {
 		Name:    "things",
 		Indexes: []uow.Index[thing]{{Name: "unit", Kind: uow.String, Value: func(a *thing) any { return a.Unit }}},
 	})
-	cfg := uow.Config{Collections: []uow.AnyCollection{w.things}, ResolveTimeout: patience}
-	w.direct = s.Open(t, stores.Options{Config: cfg})
-	w.db = s.Open(t, stores.Options{Config: cfg, MaxConns: maxConns, Name: w.direct.Name, Address: proxy.Address(), CommitTimeout: patience})
+	o := stores.Options{MaxConns: maxConns, Config: uow.Config{Collections: []uow.AnyCollection{w.things}, ResolveTimeout: time.Minute}}
+	w.direct = s.Open(t, o)
+	o.Name, o.Address = w.direct.Name, proxy.Address()
+	w.db = s.Open(t, o)
+	o.Config.ResolveTimeout, o.CommitTimeout = patience, patience
+	w.hasty = s.Open(t, o)
 	return w
 }
 
@@ -120,11 +124,11 @@ type answer struct {
 	err       error
 }
 
-// do runs a unit. Where the answer is that nobody knows, settled is called, and the
+// do runs a unit in a database through the proxy. Where the answer is that nobody knows, settled is called, and the
 // database is asked then.
-func (w *world) do(ctx context.Context, j job, settled func()) (a answer) {
+func (w *world) do(ctx context.Context, db *stores.Database, j job, settled func()) (a answer) {
 	w.Helper()
-	a.err = w.db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
+	a.err = db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
 		a.unit = u.ID()
 		return j.shape.run(ctx, w, u, j)
 	})
@@ -134,7 +138,7 @@ func (w *world) do(ctx context.Context, j job, settled func()) (a answer) {
 		settled()
 		until(w, "the unit in doubt can be asked for", func() (known bool) {
 			var err error
-			a.committed, err = w.db.Resolve(w.Context(), a.unit)
+			a.committed, err = db.Resolve(w.Context(), a.unit)
 			return err == nil
 		})
 	}
@@ -188,10 +192,12 @@ func (w *world) compare(j job, a answer) {
 	}))
 	if notes[j.name] != w.model.notes[j.name] {
 		w.Errorf("%s: its own SQL has left %d rows, want %d", what, notes[j.name], w.model.notes[j.name])
+		w.model.notes[j.name] = notes[j.name]
 	}
 	w.messages()
 	if got, want := w.seen[j.name], w.model.messages[j.name]; got != want {
 		w.Errorf("%s: it has left %d messages, want %d", what, got, want)
+		w.model.messages[j.name] = got
 	}
 	if w.direct.Mark != nil && a.unit != "" && !j.shape.reads {
 		there, err := w.direct.Mark(w.Context(), a.unit)
@@ -202,7 +208,8 @@ func (w *world) compare(j job, a answer) {
 	}
 }
 
-// sameThings compares things with the model's. The model is locked.
+// sameThings compares things with the model's, which takes over what is there, so
+// that one error is told once. The model is locked.
 func (w *world) sameThings(what string, got []*thing, ids []string) {
 	w.Helper()
 	found := map[string]state{}
@@ -213,6 +220,10 @@ func (w *world) sameThings(what string, got []*thing, ids []string) {
 		want, should := w.model.things[id]
 		if is, there := found[id]; there != should || is != want {
 			w.Errorf("%s: %s is %+v (there: %v), want %+v (there: %v)", what, id, is, there, want, should)
+			w.model.things[id] = is
+			if !there {
+				delete(w.model.things, id)
+			}
 		}
 	}
 }
@@ -257,10 +268,10 @@ func (w *world) end() {
 	w.proxy.Watch(nil)
 	w.proxy.Heal()
 	w.proxy.Release()
-	if w.db.InUse != nil {
-		until(w, "all connections are back in the pool", func() bool { return w.db.InUse() == 0 })
+	for _, db := range []*stores.Database{w.db, w.hasty} {
+		until(w, "all connections are back in the pool", func() bool { return db.InUse() == 0 })
+		w.must(db.Close())
 	}
-	w.must(w.db.Close())
 	w.proxy.Close()
 	until(w, "no session is left on the server", func() bool {
 		all, _, err := w.db.Sessions(w.Context())

@@ -31,7 +31,8 @@ func postgresStores(local *servers.Local) []Store {
 		{"postgres serializable", postgres.Serializable},
 	} {
 		list = append(list, Store{
-			Name: level.name,
+			Name:    level.name,
+			Variant: level.value != postgres.ReadCommitted,
 			Server: &Server{
 				Protocol: faultproxy.Postgres{},
 				Deadlock: "40P01",

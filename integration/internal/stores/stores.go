@@ -15,6 +15,8 @@ type Store struct {
 	Name string
 	// Server describes the store's server; nil where there is none.
 	Server *Server
+	// Variant says that the same store is in the table before, in another mode.
+	Variant bool
 	// Waits says that a unit which runs its own SQL, or has flushed, makes others
 	// wait until its end.
 	Waits bool
@@ -50,7 +52,7 @@ type Database struct {
 	*uow.DB
 	// Name tells it apart.
 	Name string
-	// InUse counts the connections that units hold; nil where there are none.
+	// InUse counts the connections that units hold; nil where there is no server.
 	InUse func() int
 	// Sessions counts the server's sessions for this database, and those of them
 	// that are in a transaction; nil where there is no server.
