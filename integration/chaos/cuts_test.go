@@ -21,6 +21,10 @@ func TestCuts(t *testing.T) {
 	for _, s := range stores.WithServer(&local) {
 		t.Run(s.Name, func(t *testing.T) {
 			var total tally
+			enough := 1000
+			if s.Variant { // in which messages are left out
+				enough /= 3
+			}
 			ran, list := 0, shapes()
 			for _, sh := range list {
 				for _, others := range []int{0, 3} {
@@ -43,7 +47,7 @@ func TestCuts(t *testing.T) {
 			if ran < 2*len(list) {
 				return // not all were asked for
 			}
-			if total.Cuts < 1000 || total.Committed == 0 || total.Committed > total.Cuts/2 || total.Doubted == 0 {
+			if total.Cuts < enough || total.Committed == 0 || total.Committed > total.Cuts/2 || total.Doubted == 0 {
 				t.Errorf("the proxy does not do its work: %+v", total)
 			}
 		})
@@ -83,7 +87,7 @@ type cuts struct {
 // that make units wait are dear, and beside other units there are many more.
 func (c *cuts) plan() []planned {
 	list := []planned{
-		{faultproxy.CutBefore, 1}, {faultproxy.CutWithin, 2}, {faultproxy.CutAfter, 1}, {faultproxy.Duplicate, 2},
+		{faultproxy.CutBefore, 1}, {faultproxy.CutWithin, 4}, {faultproxy.CutAfter, 1}, {faultproxy.Duplicate, 3},
 		{faultproxy.Delay, 6}, {faultproxy.Hold, 9}, {faultproxy.Outage, 9}, {faultproxy.OutageAfter, 9},
 	}
 	for i := range list {
@@ -210,7 +214,7 @@ func (c *cuts) recover(after job) {
 	c.Helper()
 	for range 2 * maxConns {
 		c.units++
-		j := job{shape: shapes()[1], slot: "victim", name: fmt.Sprintf("victim-%d", c.units), note: "after " + after.String()}
+		j := job{shape: shapes()[0], slot: "victim", name: fmt.Sprintf("victim-%d", c.units), note: "after " + after.String()}
 		a := c.do(c.Context(), c.db, j, func() {})
 		if a.doubted {
 			c.Errorf("%s: in doubt: %v", j, a.err)

@@ -185,7 +185,7 @@ func (w *world) compare(j job, a answer) {
 			return err
 		}
 		w.sameThings(what, got, ids)
-		if w.direct.Notes != nil {
+		if j.shape.sql {
 			notes, err = w.direct.Notes(ctx, u, j.name)
 		}
 		return err

@@ -220,7 +220,7 @@ func (p *Proxy) pump(l *link, fromClient bool) error {
 			}
 		}
 		if errors.Is(err, errOutage) {
-			p.Down()
+			p.CutAll()
 		}
 		if err != nil {
 			return err
@@ -262,5 +262,9 @@ func (p *Proxy) ask(m Message) (Fault, <-chan struct{}) {
 	if p.decide == nil {
 		return None, nil
 	}
-	return p.decide(m), p.hold
+	fault := p.decide(m)
+	if fault == Outage || fault == OutageAfter {
+		p.down = true // at once, lest a Heal comes before
+	}
+	return fault, p.hold
 }
