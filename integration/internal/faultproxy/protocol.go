@@ -98,7 +98,7 @@ func postgresOpening(r *bufio.Reader) (frame []byte, m Message, err error) {
 func postgresName(fromClient bool, kind byte) string {
 	names := map[byte]string{
 		'1': "ParseComplete", '2': "BindComplete", '3': "CloseComplete", 'A': "NotificationResponse",
-		'C': "CommandComplete", 'D': "DataRow", 'E': "ErrorResponse", 'G': "CopyInResponse",
+		'C': "CommandComplete", 'c': "CopyDone", 'D': "DataRow", 'd': "CopyData", 'E': "ErrorResponse", 'G': "CopyInResponse", 'H': "CopyOutResponse", 'W': "CopyBothResponse",
 		'I': "EmptyQueryResponse", 'K': "BackendKeyData", 'N': "NoticeResponse", 'n': "NoData",
 		'R': "Authentication", 'S': "ParameterStatus", 's': "PortalSuspended",
 		'T': "RowDescription", 't': "ParameterDescription", 'Z': "ReadyForQuery",

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Postgres is a private PostgreSQL server in a temporary directory. One that is
@@ -45,14 +47,18 @@ func StartPostgres(settings ...string) (*Postgres, error) {
 	return p, nil
 }
 
-// StartStandby copies a server that runs, and starts a hot standby that follows it
-// under the name, for synchronous_standby_names.
-func (p *Postgres) StartStandby(name string, settings ...string) (*Postgres, error) {
+// StartStandby copies a server that runs, and starts a hot standby that follows it.
+// It connects to the address, which may be a proxy's.
+func (p *Postgres) StartStandby(address string, settings ...string) (*Postgres, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
 	s, err := newPostgres()
 	if err != nil {
 		return nil, err
 	}
-	primary := "host=127.0.0.1 port=" + p.port + " user=postgres application_name=" + name
+	primary := "host=" + host + " port=" + port + " user=postgres gssencmode=disable sslmode=disable"
 	if err := s.command("pg_basebackup", "-D", s.data(), "-d", primary, "-R", "-X", "stream", "-c", "fast", "--no-sync"); err != nil {
 		s.Remove()
 		return nil, err
@@ -88,20 +94,35 @@ func (p *Postgres) Kill() {
 	<-p.exited
 }
 
-// Signal sends a signal to the processes of the server whose title has the text:
-// "walreceiver" is what a standby hears its primary by.
-func (p *Postgres) Signal(title string, signal syscall.Signal) (count int, err error) {
-	for _, child := range p.children() {
-		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child))
-		if err != nil || !strings.Contains(string(line), title) {
-			continue // it has ended, or is another
-		}
-		if err := syscall.Kill(child, signal); err != nil {
-			return count, err
-		}
-		count++
+// Synchronous makes commits wait for a standby, which must follow by then.
+func (p *Postgres) Synchronous(ctx context.Context) error {
+	c, err := pgx.Connect(ctx, p.DSN())
+	if err != nil {
+		return err
 	}
-	return count, nil
+	defer c.Close(ctx)
+	for _, sql := range []string{
+		"ALTER SYSTEM SET synchronous_standby_names = '*'",
+		"SELECT pg_reload_conf()",
+	} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		var ready bool
+		err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming')").Scan(&ready)
+		if err != nil || ready {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Remove ends the server and deletes its directory.
