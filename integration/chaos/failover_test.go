@@ -223,11 +223,10 @@ func TestAnswersWaitForTheStandby(t *testing.T) {
 	var d *uow.InDoubtError
 	said := err == nil
 	if errors.As(err, &d) {
-		said, err = db.Resolve(t.Context(), d.Unit)
-		t.Logf("in doubt; asked again: %v, %v", said, err)
-		if err != nil {
-			said = false
-		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		said, err = db.Resolve(ctx, d.Unit) // waits for the standby too
+		said = said && err == nil
 	}
 	c.failOver()
 	there := false
