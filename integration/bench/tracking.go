@@ -12,42 +12,42 @@ import (
 	"github.com/uow-go/uow"
 )
 
-// What tracking costs: a unit loads Many accounts, changes Few of them and commits.
-// By hand one knows which.
-const (
-	Many = 10_000
-	Few  = 10
-)
+// Few is how many accounts a unit changes of many that it loads, to see what tracking
+// costs: by hand one knows which.
+const Few = 10
 
-// TrackingPostgres returns both variants on PostgreSQL.
-func TrackingPostgres(dsn string) *Store {
+// TrackingPostgres returns both variants on PostgreSQL, with many accounts.
+func TrackingPostgres(dsn string, many int) *Store {
 	return &Store{
 		Name: "tracking, PostgreSQL", Make: makeSchema(dsn), Rows: Few,
 		Variants: []Variant{
-			{Name: "uow", Open: openPostgresTracked},
-			{Name: "pgx by hand", Open: openPostgresUntracked},
+			{Name: "uow", Open: openPostgresTracked(many)},
+			{Name: "pgx by hand", Open: openPostgresUntracked(many)},
 		},
 	}
 }
 
-// TrackingSQLite returns both variants on SQLite.
-func TrackingSQLite(dir string) *Store {
+// TrackingSQLite returns both variants on SQLite, with many accounts.
+func TrackingSQLite(dir string, many int) *Store {
 	return &Store{
 		Name: "tracking, SQLite", Make: makeFolder(dir), Rows: Few,
 		Variants: []Variant{
-			{Name: "uow", Open: openSQLiteTracked},
-			{Name: "database/sql by hand", Open: openSQLiteUntracked, Exclusive: true},
+			{Name: "uow", Open: openSQLiteTracked(many)},
+			{Name: "database/sql by hand", Open: openSQLiteUntracked(many), Exclusive: true},
 		},
 	}
 }
 
 // few reports whether the account in a place is one that a unit changes.
-func few(place int) bool { return place%(Many/Few) == Few }
+func few(place, many int) bool { return place%(many/Few) == 0 && place/(many/Few) < Few }
+
+type opener = func(ctx context.Context, where string) (Subject, error)
 
 // tracked is uow.
 type tracked struct {
 	*units
 	sums
+	many int
 }
 
 // sums is the part of a Subject that asks.
@@ -55,20 +55,24 @@ type sums interface {
 	Sums(ctx context.Context) (Sums, error)
 }
 
-func openPostgresTracked(ctx context.Context, dsn string) (Subject, error) {
-	s, err := newPostgresUnits(ctx, dsn, Many)
-	if err != nil {
-		return nil, err
+func openPostgresTracked(many int) opener {
+	return func(ctx context.Context, dsn string) (Subject, error) {
+		s, err := newPostgresUnits(ctx, dsn, many)
+		if err != nil {
+			return nil, err
+		}
+		return tracked{s.units, s.postgresSums, many}, nil
 	}
-	return tracked{s.units, s.postgresSums}, nil
 }
 
-func openSQLiteTracked(ctx context.Context, dir string) (Subject, error) {
-	s, err := newSQLiteUnits(ctx, dir, Many)
-	if err != nil {
-		return nil, err
+func openSQLiteTracked(many int) opener {
+	return func(ctx context.Context, dir string) (Subject, error) {
+		s, err := newSQLiteUnits(ctx, dir, many)
+		if err != nil {
+			return nil, err
+		}
+		return tracked{s.units, s, many}, nil
 	}
-	return tracked{s.units, s}, nil
 }
 
 // Unit implements Subject; the id is not used.
@@ -78,11 +82,11 @@ func (s tracked) Unit(ctx context.Context, _ string, change func(*Account)) erro
 		if err != nil {
 			return err
 		}
-		if len(all) != Many {
-			return fmt.Errorf("bench: %d accounts, want %d", len(all), Many)
+		if len(all) != s.many {
+			return fmt.Errorf("bench: %d accounts, want %d", len(all), s.many)
 		}
 		for i, a := range all {
-			if few(i) {
+			if few(i, len(all)) {
 				change(&a.Account)
 			}
 		}
@@ -108,13 +112,15 @@ type pgUntracked struct {
 	postgresSums
 }
 
-func openPostgresUntracked(ctx context.Context, dsn string) (Subject, error) {
-	sums, err := fillPostgres(ctx, dsn, Many)
-	if err != nil {
-		return nil, err
+func openPostgresUntracked(many int) opener {
+	return func(ctx context.Context, dsn string) (Subject, error) {
+		sums, err := fillPostgres(ctx, dsn, many)
+		if err != nil {
+			return nil, err
+		}
+		pool, err := newPool(ctx, dsn)
+		return pgUntracked{pool, sums}, err
 	}
-	pool, err := newPool(ctx, dsn)
-	return pgUntracked{pool, sums}, err
 }
 
 func (s pgUntracked) Unit(ctx context.Context, _ string, change func(*Account)) error {
@@ -125,7 +131,7 @@ func (s pgUntracked) Unit(ctx context.Context, _ string, change func(*Account)) 
 		}
 		batch := &pgx.Batch{}
 		for i := range all {
-			if !few(i) {
+			if !few(i, len(all)) {
 				continue
 			}
 			change(&all[i].account)
@@ -174,17 +180,19 @@ type sqliteUntracked struct {
 	all, save *sql.Stmt
 }
 
-func openSQLiteUntracked(ctx context.Context, dir string) (Subject, error) {
-	db, err := openSQLite(ctx, dir, 1, Many)
-	if err != nil {
-		return nil, err
+func openSQLiteUntracked(many int) opener {
+	return func(ctx context.Context, dir string) (Subject, error) {
+		db, err := openSQLite(ctx, dir, 1, many)
+		if err != nil {
+			return nil, err
+		}
+		s := sqliteUntracked{db: db}
+		if s.all, err = db.PrepareContext(ctx, selectAll); err != nil {
+			return nil, err
+		}
+		s.save, err = db.PrepareContext(ctx, sqliteUpdate)
+		return s, err
 	}
-	s := sqliteUntracked{db: db}
-	if s.all, err = db.PrepareContext(ctx, selectAll); err != nil {
-		return nil, err
-	}
-	s.save, err = db.PrepareContext(ctx, sqliteUpdate)
-	return s, err
 }
 
 func (s sqliteUntracked) Unit(ctx context.Context, _ string, change func(*Account)) error {
@@ -204,7 +212,7 @@ func (s sqliteUntracked) work(ctx context.Context, tx *sql.Tx, change func(*Acco
 		return err
 	}
 	for i := range all {
-		if !few(i) {
+		if !few(i, len(all)) {
 			continue
 		}
 		a := &all[i].account

@@ -129,6 +129,7 @@ func sqlite(_ context.Context, cfg config) (*plan, error) {
 }
 
 func tracking(ctx context.Context, cfg config) (*plan, error) {
+	const many = 10_000
 	dsn, err := cfg.postgres, error(nil)
 	if dsn == "" {
 		if dsn, err = bench.FindPostgres(ctx); err != nil {
@@ -137,9 +138,9 @@ func tracking(ctx context.Context, cfg config) (*plan, error) {
 	}
 	p := &plan{
 		title: "Tracking",
-		about: fmt.Sprintf("Load %d accounts, change %d of them, commit; by hand one knows which.", bench.Many, bench.Few),
+		about: fmt.Sprintf("Load %d accounts, change %d of them, commit; by hand one knows which.", many, bench.Few),
 	}
-	for _, store := range []*bench.Store{bench.TrackingPostgres(dsn), bench.TrackingSQLite(cfg.dir)} {
+	for _, store := range []*bench.Store{bench.TrackingPostgres(dsn, many), bench.TrackingSQLite(cfg.dir, many)} {
 		p.comparisons = append(p.comparisons, &bench.Comparison{
 			Title: "Cost of " + store.Name, Key: store.Name, Store: store, Load: bench.Load{Callers: 1, Time: cfg.time},
 		})
