@@ -159,9 +159,9 @@ func TestReport(t *testing.T) {
 		"### SQLite, 32 callers",
 		"| uow | 700 (600 to 900) | 1ms | 1ms | 1ms (1ms) | 50 |  |",
 		"| own transactions | 100 (100 to 100) | 9ms | 9ms | 9ms (9ms) | 50 | **7.00** (6.00 to 9.00) |",
-		"| SQLite, 32 callers | units/s by one writer, mutex | at least 6 | 7.00 | yes |",
-		"| SQLite, 32 callers | units/s by own transactions | at least 9 | 7.00 | **no** |",
-		"| SQLite, 32 callers | worst by own transactions | at most 0.2 | 0.11 | yes |",
+		"| SQLite, 32 callers | units/s against one writer, mutex | at least 6 | 7.00 | yes |",
+		"| SQLite, 32 callers | units/s against own transactions | at least 9 | 7.00 | **no** |",
+		"| SQLite, 32 callers | worst against own transactions | at most 0.2 | 0.11 | yes |",
 	} {
 		if !strings.Contains(out.String(), want+"\n") {
 			t.Errorf("the report has no line\n%s\nin%s", want, out.String())

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -25,7 +26,7 @@ type Delay struct {
 
 // NewDelay listens on a free port, before the server at an address.
 func NewDelay(server string, delay time.Duration) (*Delay, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (d *Delay) drop(c net.Conn) {
 func (d *Delay) serve(client net.Conn) {
 	d.keep(client)
 	defer d.drop(client)
-	server, err := net.Dial("tcp", d.server)
+	server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", d.server)
 	if err != nil {
 		return
 	}
@@ -141,4 +142,3 @@ func (d *Delay) forward(from, to net.Conn) {
 	close(queue)
 	wg.Wait()
 }
-

@@ -38,10 +38,10 @@ func Marks(codec float64) []Mark {
 		return median(c.Of(0, func(r Result) float64 { return r.Allocs })) - codec
 	}
 	atLeast := func(key, peer string, least float64) Mark {
-		return Mark{Key: key, Peer: peer, Text: "units/s by " + peer, Least: least, Value: rate}
+		return Mark{Key: key, Peer: peer, Text: "units/s against " + peer, Least: least, Value: rate}
 	}
 	noWorse := func(key, peer string, p float64, name string, most float64) Mark {
-		return Mark{Key: key, Peer: peer, Text: name + " by " + peer, Most: most, Value: tail(p)}
+		return Mark{Key: key, Peer: peer, Text: name + " against " + peer, Most: most, Value: tail(p)}
 	}
 	marks := []Mark{
 		atLeast("postgres, 1", five, 1.4), atLeast("postgres, 8", five, 1.4), atLeast("postgres delayed, 1", five, 2.1),
@@ -52,8 +52,8 @@ func Marks(codec float64) []Mark {
 		atLeast("sqlite, 1", first, 0.9), atLeast("sqlite, 32", first, 6), atLeast("sqlite, 32", own, 9),
 		noWorse("sqlite, 32", own, 1, "worst", 0.2),
 		atLeast("mysql, 8", "go-sql-driver, five trips", 1),
-		{Key: "tracking, PostgreSQL", Peer: "pgx by hand", Text: "time by hand", Most: 1.3, Value: slower},
-		{Key: "tracking, SQLite", Peer: "database/sql by hand", Text: "time by hand", Most: 1.3, Value: slower},
+		{Key: "tracking, PostgreSQL", Peer: "pgx by hand", Text: "time against by hand", Most: 1.3, Value: slower},
+		{Key: "tracking, SQLite", Peer: "database/sql by hand", Text: "time against by hand", Most: 1.3, Value: slower},
 	}
 	for _, link := range []string{"postgres", "postgres delayed"} {
 		for _, callers := range []string{"1", "8", "32", "256"} {
@@ -84,5 +84,5 @@ func ReportMarks(w io.Writer, marks []Mark, ran []*Comparison) {
 	if lines.Len() == 0 {
 		return
 	}
-	fmt.Fprint(w, "\n### Marks\n\n| table | uow's | mark | median | reached |\n|---|---|---|---|---|\n", lines.String())
+	fmt.Fprint(w, "\n### Marks\n\n| table | of uow | mark | median | reached |\n|---|---|---|---|---|\n", lines.String())
 }

@@ -252,6 +252,8 @@ func scanAll(ctx context.Context, stmt *sql.Stmt) (all []row, err error) {
 	return all, rows.Err()
 }
 
-func (s sqliteUntracked) Sums(ctx context.Context) (Sums, error) { return sqliteSums(ctx, s.db, "outbox") }
+func (s sqliteUntracked) Sums(ctx context.Context) (Sums, error) {
+	return sqliteSums(ctx, s.db, "outbox")
+}
 
 func (s sqliteUntracked) Close() error { return s.db.Close() }

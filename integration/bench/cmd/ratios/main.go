@@ -50,9 +50,10 @@ func main() {
 		cfg.callers = append(cfg.callers, n)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, cfg); err != nil {
-		log.Fatal(err) //nolint:gocritic // nothing is left to stop
+	err := run(ctx, cfg)
+	stop()
+	if err != nil {
+		log.Fatal(err)
 	}
 }
 
@@ -61,12 +62,14 @@ func run(ctx context.Context, cfg config) error {
 	if cfg.rounds < 1 {
 		return fmt.Errorf("-rounds: want at least 1")
 	}
-	plans := map[string]func(context.Context, config) (*plan, error){
-		"postgres": postgres, "sqlite": sqlite, "mysql": mysql, "tracking": tracking,
-	}
-	names := []string{cfg.store}
-	if cfg.store == "all" {
-		names = []string{"postgres", "mysql", "sqlite", "tracking"}
+	prepared, err := prepare(ctx, cfg)
+	defer func() {
+		for _, p := range prepared {
+			p.close()
+		}
+	}()
+	if err != nil {
+		return err
 	}
 	codec, err := bench.CodecAllocs()
 	if err != nil {
@@ -75,18 +78,8 @@ func run(ctx context.Context, cfg config) error {
 	fmt.Printf("%s, %d interleaved rounds of %v, %d processors, %s; the codec's allocations are %.0f of each unit's.\n",
 		start.UTC().Format(time.DateOnly), cfg.rounds, cfg.time, runtime.GOMAXPROCS(0), runtime.Version(), codec)
 	var ran []*bench.Comparison
-	for _, name := range names {
-		make, ok := plans[name]
-		if !ok {
-			return fmt.Errorf("-store: %q: want postgres, sqlite, mysql, tracking or all", name)
-		}
-		p, err := make(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		err = p.run(ctx, cfg.rounds)
-		p.close()
-		if err != nil {
+	for _, p := range prepared {
+		if err := p.run(ctx, cfg.rounds); err != nil {
 			return err
 		}
 		ran = append(ran, p.comparisons...)
@@ -94,4 +87,27 @@ func run(ctx context.Context, cfg config) error {
 	bench.ReportMarks(os.Stdout, bench.Marks(codec), ran)
 	fmt.Printf("\nIt took %v.\n", time.Since(start).Round(time.Second))
 	return nil
+}
+
+// prepare finds the servers before anything runs.
+func prepare(ctx context.Context, cfg config) (plans []*plan, err error) {
+	known := map[string]func(context.Context, config) (*plan, error){
+		"postgres": postgres, "sqlite": sqlite, "mysql": mysql, "tracking": tracking,
+	}
+	names := []string{cfg.store}
+	if cfg.store == "all" {
+		names = []string{"postgres", "mysql", "sqlite", "tracking"}
+	}
+	for _, name := range names {
+		plan, ok := known[name]
+		if !ok {
+			return plans, fmt.Errorf("-store: %q: want postgres, sqlite, mysql, tracking or all", name)
+		}
+		p, err := plan(ctx, cfg)
+		if err != nil {
+			return plans, err
+		}
+		plans = append(plans, p)
+	}
+	return plans, nil
 }

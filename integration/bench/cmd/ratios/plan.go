@@ -130,9 +130,9 @@ func sqlite(_ context.Context, cfg config) (*plan, error) {
 
 func tracking(ctx context.Context, cfg config) (*plan, error) {
 	const many = 10_000
-	dsn, err := cfg.postgres, error(nil)
-	if dsn == "" {
-		if dsn, err = bench.FindPostgres(ctx); err != nil {
+	if cfg.postgres == "" {
+		var err error
+		if cfg.postgres, err = bench.FindPostgres(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +140,7 @@ func tracking(ctx context.Context, cfg config) (*plan, error) {
 		title: "Tracking",
 		about: fmt.Sprintf("Load %d accounts, change %d of them, commit; by hand one knows which.", many, bench.Few),
 	}
-	for _, store := range []*bench.Store{bench.TrackingPostgres(dsn, many), bench.TrackingSQLite(cfg.dir, many)} {
+	for _, store := range []*bench.Store{bench.TrackingPostgres(cfg.postgres, many), bench.TrackingSQLite(cfg.dir, many)} {
 		p.comparisons = append(p.comparisons, &bench.Comparison{
 			Title: "Cost of " + store.Name, Key: store.Name, Store: store, Load: bench.Load{Callers: 1, Time: cfg.time},
 		})
