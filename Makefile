@@ -28,7 +28,7 @@ tidy: ## go.mod and go.sum say what is used, and no more
 	@for m in $(MODULES); do (echo "tidy $$m" && cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
 
 bench: ## the benchmarks whose results are in docs/BENCHMARKS.md
-	go test ./integration/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+	cd integration && go run ./bench/cmd/ratios $(FLAGS)
 
 crash: ## kill -9 tocsin KILLS times
 	go test ./integration/crash -run TestCrash -count 1 -v -timeout 0 -kills $(or $(KILLS),1000)
