@@ -98,7 +98,9 @@ func (r *Repository[T]) fetch(ctx context.Context, ids []string) error {
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
+	at := u.watch.now()
 	rows, err := u.tx.Get(ctx, r.set.collection.desc.Name, ids)
+	u.watch.called(at)
 	if err != nil {
 		return fmt.Errorf("uow: %s: get: %w", r.set.collection.desc.Name, err)
 	}
@@ -138,7 +140,9 @@ func (r *Repository[T]) findStored(ctx context.Context, q Query) ([]driver.Row, 
 	if q.Limit > 0 {
 		q.Limit += len(r.set.order)
 	}
+	at := u.watch.now()
 	rows, err := u.tx.Find(ctx, r.set.collection.desc.Name, q)
+	u.watch.called(at)
 	if err != nil {
 		return nil, fmt.Errorf("uow: %s: find: %w", r.set.collection.desc.Name, err)
 	}
