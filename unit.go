@@ -38,6 +38,7 @@ type Unit struct {
 	rolledBack bool
 	depth      int // how many nested units are open
 
+	options driver.TxOptions
 	tx      driver.Tx
 	sets    []set // by the collection's place in the DB; nil where unused
 	events  []Event
@@ -101,7 +102,7 @@ func (u *Unit) begin(ctx context.Context) error {
 	}
 	u.watch.started(ctx)
 	at := u.watch.now()
-	tx, err := u.db.store.Begin(ctx)
+	tx, err := u.db.store.Begin(ctx, u.options)
 	u.watch.called(at)
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)

@@ -2,8 +2,10 @@ package driver
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Compare orders two values of one kind: nil first, false before true. It
@@ -74,8 +76,32 @@ func (c Condition) Match(v Value) bool {
 		return order > 0
 	case GreaterOrEqual:
 		return order >= 0
+	case Prefix:
+		text, isText := v.(string)
+		prefix, ok := c.Values[0].(string)
+		return isText && ok && strings.HasPrefix(text, prefix)
 	}
 	return false
+}
+
+// PrefixEnd returns the least string that is greater than every string that begins
+// with the prefix; ok is false when there is none. It is UTF-8 where the prefix is.
+func PrefixEnd(prefix string) (end string, ok bool) {
+	for prefix != "" {
+		r, size := utf8.DecodeLastRuneInString(prefix)
+		head := prefix[:len(prefix)-size]
+		switch last := prefix[len(prefix)-1]; {
+		case r == utf8.RuneError && size == 1 && last == 0xff, r == utf8.MaxRune:
+			prefix = head
+		case r == utf8.RuneError && size == 1:
+			return head + string([]byte{last + 1}), true
+		case r == 0xd7ff: // what follows are no characters
+			return head + "\ue000", true
+		default:
+			return head + string(r+1), true
+		}
+	}
+	return "", false
 }
 
 func equal(a, b Value) bool {
@@ -109,14 +135,28 @@ func (c Collection) Field(field, id string, indexes []Value) Value {
 }
 
 // Match reports whether a row with this id and these index values satisfies all
-// conditions of the query.
+// conditions of the query, is behind its place and not excepted.
 func (q Query) Match(c Collection, id string, indexes []Value) bool {
 	for _, condition := range q.Where {
 		if !condition.Match(c.Field(condition.Field, id, indexes)) {
 			return false
 		}
 	}
-	return true
+	return (q.After == nil || q.behind(c, id, indexes)) && !slices.Contains(q.Except, id)
+}
+
+// behind reports whether a row comes after the query's place.
+func (q Query) behind(c Collection, id string, indexes []Value) bool {
+	for i, o := range q.Order {
+		order := Compare(c.Field(o.Field, id, indexes), q.After.Values[i])
+		if o.Descending {
+			order = -order
+		}
+		if order != 0 {
+			return order > 0
+		}
+	}
+	return id > q.After.ID
 }
 
 // Compare orders two rows, given by id and index values, by the query's order

@@ -77,7 +77,7 @@ func (s *store) Register(ctx context.Context, collections []driver.Collection) e
 }
 
 // Begin implements driver.Store. The snapshot is taken by the first read.
-func (s *store) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -124,12 +124,7 @@ func (t *tx) see(table *table, id string) (state, bool) {
 // Find implements driver.Tx.
 func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows []driver.Row, err error) {
 	err = t.read(ctx, collection, func(table *table) {
-		var hits []state
-		for _, id := range t.ids(table) {
-			if s, ok := t.see(table, id); ok && q.Match(table.desc, id, s.indexes) {
-				hits = append(hits, s)
-			}
-		}
+		hits := t.hits(table, q)
 		slices.SortFunc(hits, func(a, b state) int {
 			return q.Compare(table.desc, a.row.ID, a.indexes, b.row.ID, b.indexes)
 		})
@@ -141,6 +136,27 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows 
 		}
 	})
 	return rows, err
+}
+
+// Count implements driver.Tx.
+func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
+	err = t.read(ctx, collection, func(table *table) {
+		n = int64(len(t.hits(table, q)))
+		if q.Limit > 0 {
+			n = min(n, int64(q.Limit))
+		}
+	})
+	return n, err
+}
+
+// hits returns what satisfies a query, in any order.
+func (t *tx) hits(table *table, q driver.Query) (hits []state) {
+	for _, id := range t.ids(table) {
+		if s, ok := t.see(table, id); ok && q.Match(table.desc, id, s.indexes) {
+			hits = append(hits, s)
+		}
+	}
+	return hits
 }
 
 // ids returns the ids of all rows, flushed ones included.
