@@ -59,6 +59,9 @@ func attributes(r UnitReport) []slog.Attr {
 	if r.Name != "" {
 		all = append(all, slog.String("name", r.Name))
 	}
+	if r.View {
+		all = append(all, slog.Bool("view", true))
+	}
 	all = append(all,
 		slog.String("unit", a.Unit),
 		slog.String("outcome", a.Outcome.String()),

@@ -16,7 +16,7 @@ import (
 // changes nothing for the unit.
 type Observer interface {
 	// UnitStarted tells of a unit that starts. What it returns goes to the closure
-	// of DB.Do, to the next observer and to the other methods, so that a span in it
+	// of DB.Do or DB.View, to the next observer and to the other methods, so that a span in it
 	// is the parent of those that the closure starts; it must be derived from ctx.
 	//
 	// A unit of DB.Begin is told of when it first gets a context: at its first read,
@@ -41,9 +41,12 @@ type MessageHeaders interface {
 
 // UnitStart is a unit that starts.
 type UnitStart struct {
-	// Name says what the unit is for, where the user named it: see UnitOptions.
+	// Name is what UnitOptions.Name says.
 	Name string
-	// At is when DB.Do or DB.Begin was called.
+	// View is whether it is one of DB.View, which is reported as a unit that only
+	// reads: committed when it went well.
+	View bool
+	// At is when DB.Do, DB.View or DB.Begin was called.
 	At time.Time
 }
 
@@ -69,7 +72,7 @@ type Attempt struct {
 	Doubts int
 
 	// Outcome is what became of the attempt, and Err why it was not committed: the
-	// error that DB.Do, Commit, Rollback or Close returned. A unit of DB.Begin that
+	// error that DB.Do, DB.View, Commit, Rollback or Close returned. A unit of DB.Begin that
 	// was simply rolled back has none.
 	Outcome Outcome
 	Err     error
@@ -86,8 +89,8 @@ type Attempt struct {
 // Changes counts what a unit handed to its store, without what its nested units
 // took back.
 type Changes struct {
-	// Inserted, Updated and Deleted count rows, and Checked those that were not
-	// written but whose version was checked.
+	// Inserted, Updated and Deleted count rows. Checked counts what was not written
+	// but had to be unchanged: rows, and results of a serializable unit's queries.
 	Inserted, Updated, Deleted, Checked int
 	// Messages counts events and messages that were appended.
 	Messages int

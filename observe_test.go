@@ -210,6 +210,31 @@ func TestObserverIsToldOfBegin(t *testing.T) {
 	seen.want(t, "committed rolled_back rolled_back conflict = committed rolled_back rolled_back conflict")
 }
 
+func TestObserverIsToldNamesAndViews(t *testing.T) {
+	d, seen := observed(t, uow.Config{}, "a")
+	reads := d.db.With(uow.UnitOptions{Name: "look"})
+	for _, ends := range []error{nil, errBoom} {
+		if err := reads.View(t.Context(), func(ctx context.Context, v *uow.View) error {
+			if ctx.Value(spanKey{}) != any(seen) {
+				t.Error("the view did not get the observer's context")
+			}
+			_, err := d.notes.From(v).Get(ctx, "a")
+			return errors.Join(err, ends)
+		}); !errors.Is(err, ends) {
+			t.Fatal(err)
+		}
+	}
+	d.do(func(context.Context, *uow.Unit, *uow.Repository[note]) error { return nil })
+	seen.want(t, "committed rolled_back committed = committed rolled_back committed")
+	first, last := seen.reports[0], seen.reports[2]
+	if first.Name != "look" || !first.View || seen.started[1].Name != "look" || last.Name != "" || last.View {
+		t.Errorf("names and views are not told apart: %+v, %+v", first, last)
+	}
+	if first.Last.Commit != 0 || first.Last.Calls != 3 || first.Last.Changes != (uow.Changes{}) {
+		t.Errorf("a view should begin, read and roll back: %+v", first.Last)
+	}
+}
+
 func TestObserverIsToldOfDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {

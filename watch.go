@@ -27,16 +27,16 @@ type watch struct {
 	ended   bool
 }
 
-func (db *DB) newWatch() *watch {
+func (db *DB) newWatch(view bool) *watch {
 	if len(db.cfg.Observers) == 0 {
 		return nil
 	}
-	return &watch{db: db, start: UnitStart{Name: db.name, At: time.Now()}}
+	return &watch{db: db, start: UnitStart{Name: db.options.Name, View: view, At: time.Now()}}
 }
 
-// watchDo tells of a unit of Do, and returns the context for its closure.
-func (db *DB) watchDo(ctx context.Context) (context.Context, *watch) {
-	w := db.newWatch()
+// watchDo tells of a unit of Do or View, and returns the context for its closure.
+func (db *DB) watchDo(ctx context.Context, view bool) (context.Context, *watch) {
+	w := db.newWatch(view)
 	if w == nil {
 		return ctx, nil
 	}
@@ -46,7 +46,7 @@ func (db *DB) watchDo(ctx context.Context) (context.Context, *watch) {
 
 // watched lets a unit of Begin be observed.
 func (db *DB) watched(u *Unit) *Unit {
-	u.watch = db.newWatch().attempted(u)
+	u.watch = db.newWatch(false).attempted(u)
 	return u
 }
 
@@ -84,13 +84,14 @@ func (w *watch) attempted(u *Unit) *watch {
 	return w
 }
 
-// attemptEnded tells of the attempt, and returns its error as it is.
+// attemptEnded tells of an attempt of Do or View, and returns its error as it is.
 func (w *watch) attemptEnded(err error) error {
 	if w == nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.done = w.done || err == nil // a view never commits
 	w.attemptEndedLocked(err)
 	return err
 }
@@ -122,7 +123,7 @@ func outcomeOf(unit string, err error) Outcome {
 	return RolledBack
 }
 
-// unitEnded tells of the end of a unit of Do. An attempt that is open then was
+// unitEnded tells of the end of a unit of Do or View. An attempt that is open then was
 // left by a panic or Goexit.
 func (w *watch) unitEnded() {
 	if w == nil {
@@ -288,7 +289,7 @@ func (c *Changes) add(cs *driver.ChangeSet) {
 	for i := range cs.Messages {
 		c.Bytes += int64(len(cs.Messages[i].Payload))
 	}
-	c.Checked += len(cs.Checks)
+	c.Checked += len(cs.Checks) + len(cs.Ranges)
 	c.Messages += len(cs.Messages)
 }
 

@@ -20,7 +20,7 @@ func TestWatchingWithoutObserversAllocatesNothing(t *testing.T) {
 }
 
 func watchAll(t *testing.T, db *DB, u *Unit, cs *driver.ChangeSet) {
-	ctx, w := db.watchDo(t.Context())
+	ctx, w := db.watchDo(t.Context(), false)
 	defer w.unitEnded()
 	u.watch = w.attempted(u)
 	w.started(ctx)

@@ -58,7 +58,8 @@
 //	uow.outbox.messages       gauge          messages in the log, delivered ones included
 //	uow.relay.epoch           gauge          rises when a relay takes the cursor over
 //
-// Those of units have uow.unit.name and db.system.name where known; duration and
+// Those of units have uow.unit.name and db.system.name where known, and uow.view
+// where they are views, which are committed when they went well; duration and
 // attempts have uow.outcome (committed, rolled_back, conflict, duplicate, in_doubt),
 // and the duration of units that were not committed has error.type. Those of relays
 // and the outbox have uow.cursor. None has data or ids of aggregates, so that their

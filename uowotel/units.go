@@ -31,6 +31,9 @@ func (t *Telemetry) UnitStarted(ctx context.Context, s uow.UnitStart) context.Co
 	if s.Name != "" {
 		u.attributes = append(u.attributes, attribute.String("uow.unit.name", s.Name))
 	}
+	if s.View {
+		u.attributes = append(u.attributes, attribute.Bool("uow.view", true))
+	}
 	t.units.active.Add(ctx, 1, metric.WithAttributes(u.attributes...))
 	ctx, u.span = t.tracer.Start(ctx, strings.TrimSpace("uow "+s.Name),
 		trace.WithTimestamp(s.At), trace.WithAttributes(u.attributes...))

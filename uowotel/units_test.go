@@ -211,6 +211,25 @@ func TestMetricsOfDoubt(t *testing.T) {
 	}
 }
 
+func TestNamesAndViews(t *testing.T) {
+	eachStore(t, uow.Config{}, func(b *bench) {
+		named := b.db.With(uow.UnitOptions{Name: "pay"})
+		err := errors.Join(
+			named.Do(b.Context(), func(context.Context, *uow.Unit) error { return nil }),
+			named.View(b.Context(), func(context.Context, *uow.View) error { return nil }))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n := len(b.ended("uow pay")); n != 2 {
+			b.Errorf("%d spans are called by their units' name, want 2", n)
+		}
+		b.wantValues("uow.unit.duration", map[string]float64{
+			"uow.outcome=committed uow.unit.name=pay":               1,
+			"uow.outcome=committed uow.unit.name=pay uow.view=true": 1,
+		})
+	})
+}
+
 func TestMessagesCarryTheTrace(t *testing.T) {
 	eachStore(t, uow.Config{}, func(b *bench) {
 		b.do(func(_ context.Context, u *uow.Unit, accounts *uow.Repository[account]) error {

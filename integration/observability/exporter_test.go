@@ -90,7 +90,7 @@ func runUnits(t *testing.T, telemetry *uowotel.Telemetry) {
 	}
 	add := func(_ context.Context, u *uow.Unit) error {
 		a := &account{ID: "alice"}
-		a.Record(struct{ opened }{})
+		a.Record(opened{})
 		return errors.Join(accounts.In(u).Add(a), u.Append(uow.Message{Type: "t", Key: "k", Payload: []byte("{}")}),
 			u.AfterCommit(func(context.Context) error { return errBoom }))
 	}
@@ -102,10 +102,9 @@ func runUnits(t *testing.T, telemetry *uowotel.Telemetry) {
 	runRelay(t, db, telemetry)
 }
 
-type opened struct{}
+func named(db *uow.DB) *uow.DB { return db.With(uow.UnitOptions{Name: "open account"}) }
 
-// EventType names the event.
-func (opened) EventType() string { return "opened" }
+type opened struct{}
 
 func runRelay(t *testing.T, db *uow.DB, telemetry *uowotel.Telemetry) {
 	t.Helper()
