@@ -131,7 +131,7 @@ func TestAlerts(t *testing.T) {
 // firing evaluates all rules each minute of an hour, and returns those that fire.
 func firing(t *testing.T, load string) map[string]string {
 	t.Helper()
-	storage := promqltest.LoadedStorage(t, "load 1m\n"+load)
+	storage := promqltest.LoadedStorage(t, "load 1m\n  "+strings.TrimSpace(load))
 	query := rules.EngineQueryFunc(promqltest.NewTestEngine(t, false, 5*time.Minute, 1_000_000), storage)
 	fired := map[string]string{}
 	for _, r := range alertRules(t) {
