@@ -1,7 +1,7 @@
 # make test needs nothing but Go; with root on Debian it installs what the
 # tests of real servers and browsers use.
 
-MODULES := . publishers monitor integration
+MODULES := . publishers uowotel monitor integration
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: run test services lint vet tidy build bench crash fuzz clean

@@ -56,11 +56,13 @@ type mark struct {
 	pending []pendingMessage
 	events  []Event
 	hooks   hooks
+	changes Changes // as far as they were handed to the store
 }
 
 func (u *Unit) nest(ctx context.Context) (*mark, error) {
 	m := &mark{
 		depth:   u.depth,
+		changes: u.watch.changes(),
 		restore: make([]func() error, len(u.sets)),
 		pending: slices.Clone(u.pending),
 		events:  slices.Clone(u.events),
@@ -121,6 +123,7 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 		cause = u.failed // fn has not told of it, and what it did can't be kept
 	}
 	err := u.unnestStore(cause == nil)
+	u.watch.nested(cause == nil && err == nil, m.changes)
 	if cause == nil && err == nil {
 		u.busy.Unlock()
 		return nil
@@ -135,7 +138,7 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	if cause == nil {
 		cause, err = err, nil
 	}
-	hookErr := runReversed(ctx, undone, cause)
+	hookErr := runReversed(ctx, u.watch, undone, cause)
 	if err == nil && hookErr == nil {
 		return cause
 	}
