@@ -37,11 +37,14 @@ type Unit struct {
 	rolledBack bool
 	nested     []*mark // the nested units that are open, the innermost last
 
+	options driver.TxOptions
 	tx      driver.Tx
 	sets    []set // by the collection's place in the DB; nil where unused
 	events  []Event
+	ranges  []driver.Range // what a serializable unit has asked for
 	pending []pendingMessage
 	hooks   hooks
+	wrote   bool // flushed, or gave out the store's transaction
 	// failed is why the unit, or the nested one that is open, can only be rolled
 	// back; stuck is why the whole unit can.
 	failed, stuck error
@@ -51,7 +54,7 @@ type Unit struct {
 // set is the part of the identity map that belongs to one collection.
 type set interface {
 	// changes appends what differs from the store.
-	changes(cs *driver.ChangeSet, written *[]*node) error
+	changes(d *difference) error
 	// detach lets go of the aggregates.
 	detach()
 	// mark returns a function that brings the aggregates back to what they are
@@ -99,7 +102,7 @@ func (u *Unit) begin(ctx context.Context) error {
 	if u.tx != nil {
 		return nil
 	}
-	tx, err := u.db.store.Begin(ctx)
+	tx, err := u.db.store.Begin(ctx, u.options)
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
@@ -121,6 +124,7 @@ func (u *Unit) Use(ctx context.Context, fn func(tx driver.Tx) error) error {
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
+	u.wrote = true
 	return fn(u.tx)
 }
 
@@ -187,6 +191,7 @@ func (u *Unit) Flush(ctx context.Context) error {
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
+	u.wrote = true
 	if err := u.tx.Flush(ctx, cs); err != nil {
 		u.failed = err
 		return err

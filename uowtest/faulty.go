@@ -54,11 +54,11 @@ func (s *faulty) failure(method string) error {
 func (s *faulty) Register(context.Context, []driver.Collection) error { return nil }
 
 // Begin implements driver.Store.
-func (s *faulty) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *faulty) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if err := s.failure("Begin"); err != nil {
 		return nil, err
 	}
-	tx, err := s.Store.Begin(ctx)
+	tx, err := s.Store.Begin(ctx, options)
 	if err != nil {
 		return nil, err
 	}
