@@ -130,6 +130,7 @@ func TestNestedUnitWhoseContextEnds(t *testing.T) {
 	d := newDesk(t, uow.Config{})
 	err := d.try(func(ctx context.Context, u *uow.Unit, notes *uow.Repository[note]) error {
 		short, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
 		n, err := u.BeginNested(short)
 		if err != nil {
 			return err
