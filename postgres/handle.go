@@ -11,7 +11,7 @@ import (
 )
 
 // Handle runs the user's own SQL inside a unit. It has the methods of pgx that sqlc
-// and others ask of a connection. It is had from Tx.
+// and others ask of a connection. It is had from Tx; SQL is for what takes a *sql.DB.
 type Handle struct{ unit *uow.Unit }
 
 // Tx returns the unit's transaction for the user's own SQL: what it changes is

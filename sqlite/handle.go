@@ -10,8 +10,8 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// Handle runs the user's own SQL inside a unit. It has the methods that sqlc, bun
-// and GORM ask of a connection. It is had from Tx.
+// Handle runs the user's own SQL inside a unit. It has the methods that sqlc and
+// others ask of a connection. It is had from Tx; SQL is for what takes a *sql.DB.
 type Handle struct{ unit *uow.Unit }
 
 // Tx returns the unit's transaction for the user's own SQL: what it changes is

@@ -33,6 +33,14 @@ func onSQLite(u *uow.Unit) (*gorm.DB, error) {
 	return gorm.Open(gormsqlite.New(gormsqlite.Config{Conn: sqlite.SQL(u)}), &gorm.Config{SkipDefaultTransaction: true})
 }
 
+// within puts a unit under a GORM that was opened once: it keeps what it has learnt of
+// models, which opening it for each unit does not.
+func within(ctx context.Context, orm *gorm.DB, conn gorm.ConnPool) *gorm.DB {
+	orm = orm.Session(&gorm.Session{NewDB: true, Context: ctx})
+	orm.Statement.ConnPool = conn
+	return orm
+}
+
 // pay is one unit's work.
 func pay(ctx context.Context, u *uow.Unit, bank *example.Bank, orm *gorm.DB, id string, amount int64) (balance int64, err error) {
 	account, err := bank.Accounts.In(u).Get(ctx, "alice")
@@ -81,3 +89,15 @@ func TestPostgres(t *testing.T)            { prove(t, example.Postgres(t), onPos
 func TestPostgresTransaction(t *testing.T) { prove(t, example.Postgres(t), onPostgres, payOrNot) }
 func TestSQLite(t *testing.T)              { prove(t, example.SQLite(t), onSQLite, pay) }
 func TestSQLiteTransaction(t *testing.T)   { prove(t, example.SQLite(t), onSQLite, payOrNot) }
+
+// TestOpenedOnce has one GORM for all units. It never has a connection of its own.
+func TestOpenedOnce(t *testing.T) {
+	orm, err := gorm.Open(gormpostgres.New(gormpostgres.Config{}), &gorm.Config{SkipDefaultTransaction: true, DisableAutomaticPing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bank := example.Postgres(t)
+	bank.Prove(t, func(ctx context.Context, u *uow.Unit, id string, amount int64) (int64, error) {
+		return pay(ctx, u, bank, within(ctx, orm, postgres.SQL(u)), id, amount)
+	})
+}
