@@ -36,7 +36,7 @@ type Unit struct {
 	misused    atomic.Bool // an event was recorded during an operation, and lost
 	committing bool
 	rolledBack bool
-	depth      int // how many nested units are open
+	nested     []*mark // the nested units that are open, the innermost last
 
 	options driver.TxOptions
 	tx      driver.Tx
@@ -49,6 +49,7 @@ type Unit struct {
 	// failed is why the unit, or the nested one that is open, can only be rolled
 	// back; stuck is why the whole unit can.
 	failed, stuck error
+	ends          ends
 }
 
 // set is the part of the identity map that belongs to one collection.
@@ -109,7 +110,7 @@ func (u *Unit) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
-	if err := u.nestStore(ctx, tx, u.depth); err != nil {
+	if err := u.nestStore(ctx, tx, len(u.nested)); err != nil {
 		return joinRollback(err, tx.Rollback())
 	}
 	u.tx = tx
@@ -226,7 +227,7 @@ func (u *Unit) Commit(ctx context.Context) error {
 
 func (u *Unit) commit(ctx context.Context) error {
 	err := u.guarded(u.startCommit)
-	if errors.Is(err, ErrManaged) {
+	if errors.Is(err, ErrManaged) && !u.managed {
 		return err
 	}
 	if err == nil {
@@ -243,8 +244,11 @@ func (u *Unit) commit(ctx context.Context) error {
 }
 
 func (u *Unit) startCommit() error {
-	if u.committing || u.depth > 0 {
+	if u.committing || inClosure(u.nested) {
 		return ErrManaged
+	}
+	if len(u.nested) > 0 {
+		return ErrNestedOpen
 	}
 	u.committing = true
 	return nil
@@ -272,6 +276,9 @@ func (u *Unit) write(ctx context.Context) error {
 	}
 	if u.misused.Load() {
 		return ErrConcurrentUse
+	}
+	if len(u.nested) > 0 { // a hook has left it
+		return ErrNestedOpen
 	}
 	cs, _, err := u.changeSet()
 	if err != nil {
@@ -349,7 +356,8 @@ func (u *Unit) end() {
 			s.detach()
 		}
 	}
-	u.sets, u.pending, u.events = nil, nil, nil
+	u.sets, u.pending, u.events, u.nested = nil, nil, nil, nil
+	u.ends.run()
 }
 
 // rolledBackByUser reports whether Rollback or Close ended the unit.
