@@ -103,7 +103,7 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	if err := t.connect(ctx); err != nil {
 		return err
 	}
-	steps, explicit, err := t.commitSteps(p, cs)
+	steps, explicit, err := t.commitSteps(p)
 	if err != nil {
 		return err
 	}
@@ -127,16 +127,10 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 
 // commitSteps are everything that a commit sends. explicit says that its last
 // step is COMMIT; otherwise the Sync that follows commits.
-func (t *tx) commitSteps(p *plan, cs *driver.ChangeSet) (steps []step, explicit bool, err error) {
+func (t *tx) commitSteps(p *plan) (steps []step, explicit bool, err error) {
 	sql := t.store.sql
-	var body []step
-	if last := &p.steps[len(p.steps)-1]; last.statement == sql.appendOne {
-		last.statement = sql.markOne
-		last.args.unit(cs.Unit)
-		body = p.steps
-	} else {
-		body = append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(cs.Unit)})
-	}
+	p.mark()
+	body := p.steps
 	switch {
 	case (t.flushed || t.native) && !t.begun: // the user's own SQL did it
 		return nil, false, t.lost()

@@ -32,7 +32,7 @@ const (
 	maxGroupRows = 2048
 	maxUnitRows  = 64
 	// maxLeaders is how many groups are under way at once.
-	maxLeaders = 2
+	maxLeaders = 1
 )
 
 // fate is what a request is woken with.

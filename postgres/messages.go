@@ -46,6 +46,18 @@ func (p *plan) messages() {
 	}
 }
 
+// mark plans the unit's marker, which goes along with a single message.
+func (p *plan) mark() {
+	sql := p.store.sql
+	if n := len(p.steps); n > 0 && p.steps[n-1].statement == sql.appendOne {
+		last := &p.steps[n-1]
+		last.statement = sql.markOne
+		last.args.unit(p.cs.Unit)
+		return
+	}
+	p.steps = append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(p.cs.Unit)})
+}
+
 func pointers(all []driver.Message) []*driver.Message {
 	list := make([]*driver.Message, len(all))
 	for i := range all {

@@ -17,11 +17,15 @@ func TestStore(t *testing.T) {
 		"Unprepared":     {Statements: Unprepared},
 		"Bytes":          {Bodies: Bytes},
 	} {
-		t.Run(name, func(t *testing.T) { testStore(t, options) })
+		t.Run(name, func(t *testing.T) { testStore(t, options, crowdFrom) })
 	}
 }
 
-func testStore(t *testing.T, options Options) {
+// TestStoreInACrowd shares each trip that can be shared.
+func TestStoreInACrowd(t *testing.T) { testStore(t, Options{}, 0) }
+
+// testStore has a crowd be more than so many operations at once.
+func testStore(t *testing.T, options Options, crowd int32) {
 	var store *Store
 	open := func(t testing.TB, cfg uow.Config) *uow.DB {
 		db, err := options.Open(t.Context(), needServer(t), cfg)
@@ -29,6 +33,7 @@ func testStore(t *testing.T, options Options) {
 			t.Fatal(err)
 		}
 		store = db.Store().(*Store)
+		store.crowd.limit = min(store.crowd.limit, crowd)
 		t.Cleanup(func() {
 			if err := db.Close(); err != nil {
 				t.Errorf("close: %v", err)

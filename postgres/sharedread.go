@@ -55,7 +55,7 @@ type reads struct {
 // maxReaders is how many groups of reads are under way at once, and maxReadIDs how
 // many rows a read may ask for and still be made with others.
 const (
-	maxReaders  = 2
+	maxReaders  = 1
 	maxReadIDs  = 64
 	maxUnused   = 2
 	minForReads = 4 // connections
