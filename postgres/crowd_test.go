@@ -146,7 +146,9 @@ func TestCrowd(t *testing.T) {
 					for n := range 15 {
 						one, two := ids[random.IntN(len(ids))], ids[random.IntN(len(ids))]
 						flush := random.IntN(10) == 0
-						err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error { return f.move(ctx, u, one, two, flush, fmt.Sprint(w, ".", n)) })
+						err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+							return f.move(ctx, u, one, two, flush, fmt.Sprint(w, ".", n))
+						})
 						mu.Lock()
 						switch {
 						case err == nil:
