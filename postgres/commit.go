@@ -23,15 +23,15 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	if err != nil {
 		return t.fail(err)
 	}
-	if err := t.connect(ctx); err != nil {
-		return t.fail(err)
-	}
 	before, err := t.entering(ctx)
 	if err != nil {
 		return t.fail(err)
 	}
 	steps := append(append(before, t.savepoints()...), p.steps...)
-	if failed, err := t.run(ctx, steps); err != nil {
+	if failed, err := t.start(ctx, steps, func() { p.shifts = nil }); err != nil {
+		if t.conn == nil {
+			return t.fail(err)
+		}
 		return t.undo(ctx, p, steps, failed, err)
 	}
 	t.leaveSnapshot()
@@ -100,7 +100,7 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	if err != nil {
 		return err
 	}
-	if err := t.connect(ctx); err != nil {
+	if err := t.connectAlive(ctx); err != nil {
 		return err
 	}
 	steps, explicit, err := t.commitSteps(p)

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,11 +27,14 @@ func (c *crowd) leave() { c.n.Add(-1) }
 
 // The bounds of a group, and so of how long the first of it waits for the last.
 const (
-	maxGroup     = 256
-	maxGroupRows = 2048
+	maxGroup      = 256
+	maxGroupRows  = 2048
+	maxGroupBytes = 4 << 20
+	// Units that are larger go by themselves.
 	maxUnitRows  = 64
+	maxUnitBytes = 64 << 10
 	// maxLeaders is how many groups are under way at once.
-	maxLeaders = 2
+	maxLeaders = 1
 )
 
 // fate is what a request is woken with.
@@ -57,7 +59,19 @@ type request struct {
 	err  error
 }
 
-func (r *request) rows() int { return len(r.cs.Writes) + len(r.cs.Checks) + len(r.cs.Messages) }
+// size is how many rows a unit has.
+func size(cs *driver.ChangeSet) int { return len(cs.Writes) + len(cs.Checks) + len(cs.Messages) }
+
+// bytesOf is how much of a unit is not small.
+func bytesOf(cs *driver.ChangeSet) (n int) {
+	for i := range cs.Writes {
+		n += len(cs.Writes[i].Body)
+	}
+	for i := range cs.Messages {
+		n += len(cs.Messages[i].Payload)
+	}
+	return n
+}
 
 func (r *request) fail(err error) { r.fate, r.err = settled, err }
 
@@ -115,12 +129,13 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 	if len(q.waiting) == 0 {
 		return group, false
 	}
-	claims, rows := claims{}, first.rows()
+	claims, rows, bytes := claims{}, size(first.cs), bytesOf(first.cs)
 	claims.add(first.cs)
 	rest := q.waiting[:0]
 	for i, r := range q.waiting {
+		rows, bytes = rows+size(r.cs), bytes+bytesOf(r.cs)
 		switch {
-		case len(group) == maxGroup || rows+r.rows() > maxGroupRows:
+		case len(group) == maxGroup || rows > maxGroupRows || bytes > maxGroupBytes:
 			rest = append(rest, q.waiting[i:]...)
 			clear(q.waiting[len(rest):])
 			q.waiting = rest
@@ -129,7 +144,7 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 			clashed = true
 			rest = append(rest, r)
 		default:
-			group, rows = append(group, r), rows+r.rows()
+			group = append(group, r)
 		}
 	}
 	clear(q.waiting[len(rest):])
@@ -210,20 +225,15 @@ func (t *tx) lead(ctx context.Context, r *request) {
 // own.
 func (t *tx) inherit(ctx context.Context, r *request) error {
 	if r.conn == nil {
-		return t.connect(ctx)
+		return t.connectAlive(ctx)
 	}
 	t.abort()
 	t.release()
 	if r.conn.Conn().IsClosed() {
 		r.conn.Release()
-		return t.connect(ctx)
+		return t.connectAlive(ctx)
 	}
-	if err := t.store.adopt(t); err != nil {
-		r.conn.Release()
-		return err
-	}
-	t.conn, r.conn = r.conn, nil
-	return nil
+	return t.own(r.conn)
 }
 
 // bequeath takes the connection away from the transaction, for the next leader.
@@ -291,8 +301,8 @@ func (t *tx) shareable(cs *driver.ChangeSet) bool {
 			return false
 		}
 	}
-	return t.isolation() == ReadCommitted && !t.flushed && !t.native && cs.Unit != "" && len(cs.Releases) == 0 && inPlace(cs, t.store) &&
-		len(cs.Writes)+len(cs.Checks)+len(cs.Messages) <= maxUnitRows && !errors.Is(t.failed, ErrClosed)
+	return t.isolation() == ReadCommitted && !t.flushed && !t.native && len(cs.Releases) == 0 && inPlace(cs, t.store) &&
+		size(cs) <= maxUnitRows && bytesOf(cs) <= maxUnitBytes
 }
 
 // apart reports whether units that write to a collection do not commit with others.

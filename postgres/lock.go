@@ -36,12 +36,9 @@ func (t *tx) GetForUpdate(ctx context.Context, collection string, ids []string) 
 	if !t.begun && t.snapshot == nil && t.isolation() < Serializable {
 		before = []step{plain(t.store.sql.begin[ReadCommitted])}
 	}
-	if err := t.connect(ctx); err != nil {
-		return nil, err
-	}
 	before = append(before, t.savepoints()...)
 	steps := append(before, query)
-	if failed, err := t.run(ctx, steps); err != nil {
+	if failed, err := t.start(ctx, steps, func() { rows = nil }); err != nil {
 		t.savepointsMaybeTaken(steps, failed)
 		return nil, t.store.wrap(ctx, "lock", err)
 	}

@@ -49,6 +49,7 @@ type reads struct {
 	waiting []*reading
 	open    map[*snapshot]struct{}
 	unused  []*snapshot // without users, oldest first; empty without readers
+	ending  int         // snapshots whose connections are on their way back
 	groups  int         // how many there were
 }
 
@@ -289,11 +290,19 @@ func (s *snapshot) end() {
 	c := s.conn
 	s.conn = nil
 	delete(s.reads.open, s)
+	s.reads.ending++
 	s.reads.mu.Unlock()
+	defer func() {
+		if c != nil {
+			c.Release()
+		}
+		s.reads.mu.Lock()
+		s.reads.ending--
+		s.reads.mu.Unlock()
+	}()
 	if c == nil {
 		return
 	}
-	defer c.Release()
 	if c.Conn().IsClosed() {
 		return
 	}

@@ -60,6 +60,12 @@ func prepared(c *pgconn.PgConn) map[string]bool {
 	return names
 }
 
+// used reports whether a connection was used before, so that it may have died since.
+func used(c *pgx.Conn) bool {
+	_, ok := c.PgConn().CustomData()[preparedKey]
+	return ok
+}
+
 // run sends the steps at once, with one Sync, and reads the answers: one round
 // trip, also where statements are new to the connection. The server skips what
 // follows an error. Outside of an explicit transaction the steps are one

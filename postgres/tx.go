@@ -80,12 +80,51 @@ func (t *tx) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.own(c)
+}
+
+// own makes a connection the transaction's.
+func (t *tx) own(c *pgxpool.Conn) error {
 	if err := t.store.adopt(t); err != nil {
 		c.Release()
 		return err
 	}
 	t.conn = c
 	return nil
+}
+
+// connectAlive is connect for what must not be sent twice: it does not take a
+// connection that has died in the pool.
+func (t *tx) connectAlive(ctx context.Context) error {
+	for t.conn == nil {
+		if err := t.connect(ctx); err != nil {
+			return err
+		}
+		if c := t.conn.Conn(); used(c) && !alive(c) {
+			destroy(c)
+			t.giveBack()
+		}
+	}
+	return nil
+}
+
+// start sends the first steps of a transaction. They can't have been committed,
+// whatever the connection says: where one of the pool turns out to have died there,
+// they are sent again on another. reset is called before that.
+func (t *tx) start(ctx context.Context, steps []step, reset func()) (failed int, err error) {
+	for {
+		fresh := t.conn == nil
+		if err := t.connect(ctx); err != nil {
+			return 0, err
+		}
+		again := fresh && used(t.conn.Conn())
+		failed, err = t.run(ctx, steps)
+		if err == nil || !again || !t.conn.Conn().IsClosed() || ctx.Err() != nil || t.store.closed.Load() {
+			return failed, err
+		}
+		t.giveBack()
+		reset()
+	}
 }
 
 // run sends steps on the transaction's connection.
@@ -115,7 +154,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 		}
 	}
 	var rows []driver.Row
-	if err := t.read(ctx, table.get(ids, table.collect(&rows))); err != nil {
+	if err := t.read(ctx, table.get(ids, table.collect(&rows)), func() { rows = nil }); err != nil {
 		return nil, err
 	}
 	return rows, nil
@@ -142,7 +181,7 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 	defer t.mu.Unlock()
 	t.store.crowd.enter()
 	defer t.store.crowd.leave()
-	if err := t.read(ctx, query); err != nil {
+	if err := t.read(ctx, query, func() { rows = nil }); err != nil {
 		return nil, err
 	}
 	return rows, nil
@@ -162,12 +201,12 @@ func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n in
 	defer t.mu.Unlock()
 	t.store.crowd.enter()
 	defer t.store.crowd.leave()
-	return n, t.read(ctx, query)
+	return n, t.read(ctx, query, func() { n = 0 })
 }
 
 // read runs a query in the unit's snapshot, which the first one takes in the same
 // round trip, with mu held.
-func (t *tx) read(ctx context.Context, query step) error {
+func (t *tx) read(ctx context.Context, query step, again func()) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
@@ -178,10 +217,7 @@ func (t *tx) read(ctx context.Context, query step) error {
 	if err != nil {
 		return err
 	}
-	if err := t.connect(ctx); err != nil {
-		return err
-	}
-	if _, err := t.run(ctx, append(steps, query)); err != nil {
+	if _, err := t.start(ctx, append(steps, query), again); err != nil {
 		return t.store.wrap(ctx, "read", err)
 	}
 	t.leaveSnapshot()
@@ -274,6 +310,10 @@ func destroy(c *pgx.Conn) {
 // release gives the connection back.
 func (t *tx) release() {
 	t.leaveSnapshot()
+	t.giveBack()
+}
+
+func (t *tx) giveBack() {
 	if t.conn == nil {
 		return
 	}
