@@ -33,8 +33,8 @@ func (t *faultyTx) able() driver.Tx {
 // Unwrap returns the transaction beneath, to the package of its store, which is
 // about to run the user's own SQL in it.
 func (t *faultyTx) Unwrap() driver.Tx {
-	t.wrote.Store(true)
 	err := t.store.faults.around(context.Background(), Call{Method: "Native"}, func() error { return nil })
+	t.wrote.Store(true)
 	if err != nil { // there is no way to return it: the SQL finds a transaction that has ended
 		_ = t.tx.Rollback()
 	}

@@ -1,0 +1,57 @@
+package uowtest
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+)
+
+// goroutineLabel marks the goroutine of an operation, and those that it starts.
+const goroutineLabel = "uowtest.run"
+
+// leaks returns what an operation that has ended has left behind. It gives what is
+// about to end a few turns to do so.
+func (p *process) leaks(goroutines int, label string) (leaks []string) {
+	const turns = 2000
+	for range turns {
+		if leaks = p.leaksNow(goroutines, label); len(leaks) == 0 {
+			return nil
+		}
+		for range 10 {
+			runtime.Gosched()
+		}
+	}
+	return leaks
+}
+
+func (p *process) leaksNow(goroutines int, label string) (leaks []string) {
+	if n := len(p.store.transactions()); n > 0 {
+		leaks = append(leaks, fmt.Sprintf("it left units open: %d", n))
+	}
+	if p.scene.InUse != nil {
+		if n := p.scene.InUse(); n != 0 {
+			leaks = append(leaks, fmt.Sprintf("it left connections in use: %d", n))
+		}
+	}
+	if runtime.NumGoroutine() > goroutines {
+		leaks = append(leaks, labelled(label)...)
+	}
+	return leaks
+}
+
+// labelled describes the goroutines with the label.
+func labelled(label string) (found []string) {
+	var buf bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {
+		return nil
+	}
+	mark := fmt.Sprintf("%q:%q", goroutineLabel, label)
+	for _, group := range strings.Split(buf.String(), "\n\n") {
+		if strings.Contains(group, mark) {
+			found = append(found, "it left a goroutine running:\n"+indent(group, "    "))
+		}
+	}
+	return found
+}
