@@ -45,9 +45,9 @@ type Exploration struct {
 	// Snapshot returns what must be all or nothing: a value that reflect.DeepEqual
 	// can compare, of rows, and of effects that Run.Did counts. It must equal what it
 	// was before the operation when that returned an error, and what it is after a run
-	// without a failure when it returned nil; after a panic, a crash, or a commit in
-	// doubt it must be one of the two, and the one that Resolve tells. Random ids and
-	// times must be left out. Default: not compared.
+	// without a failure when it returned nil; after a panic or a crash it must be one of
+	// the two, and after a commit in doubt what Resolve tells (see Left). Random ids
+	// and times must be left out. Default: not compared.
 	Snapshot func(ctx context.Context, x *Run) (any, error)
 	// Invariant returns what is wrong after the operation, whose outcome is
 	// Run.Outcome. Snapshot or Invariant is required.

@@ -13,20 +13,20 @@ const goroutineLabel = "uowtest.run"
 
 // leaks returns what an operation that has ended has left behind. It gives what is
 // about to end a few turns to do so.
-func (p *process) leaks(goroutines int, label string) (leaks []string) {
-	const turns = 2000
-	for range turns {
-		if leaks = p.leaksNow(goroutines, label); len(leaks) == 0 {
+func (p *process) leaks(label string) (leaks []string) {
+	const looks = 12
+	for i := range looks {
+		if leaks = p.leaksNow(label); len(leaks) == 0 {
 			return nil
 		}
-		for range 10 {
+		for range 1 << i {
 			runtime.Gosched()
 		}
 	}
 	return leaks
 }
 
-func (p *process) leaksNow(goroutines int, label string) (leaks []string) {
+func (p *process) leaksNow(label string) (leaks []string) {
 	if n := len(p.store.transactions()); n > 0 {
 		leaks = append(leaks, fmt.Sprintf("it left units open: %d", n))
 	}
@@ -35,10 +35,7 @@ func (p *process) leaksNow(goroutines int, label string) (leaks []string) {
 			leaks = append(leaks, fmt.Sprintf("it left connections in use: %d", n))
 		}
 	}
-	if runtime.NumGoroutine() > goroutines {
-		leaks = append(leaks, labelled(label)...)
-	}
-	return leaks
+	return append(leaks, labelled(label)...)
 }
 
 // labelled describes the goroutines with the label.

@@ -49,20 +49,29 @@ func newProcess(s *scene, plan []planned) *process {
 }
 
 // maxSteps ends operations that repeat something for ever.
-const maxSteps = 10_000
+const maxSteps = 2000
 
 // around makes calls of the store, the log and publishers steps.
 func (p *process) around(ctx context.Context, c Call, do func() error) error {
-	switch c.Method {
-	case "Scan", "Held", "Stats", "Trim": // how often a relay looks is a matter of time
+	if looksOnly(c) {
 		return p.unlessGone(do)
 	}
 	s := Step{Name: c.Method, About: c.String(), method: c.Method}
 	if c.Method == "Commit" || c.Method == "Flush" {
 		s.conflict = firstConflict(c.Changes)
-		s.resolves = p.store.resolves()
+		s.resolves = p.store.resolves() && (!c.Changes.Empty() || p.locked())
 	}
 	return p.step(ctx, p.scene.actor, s, do)
+}
+
+// looksOnly reports whether a relay does something only to see whether there is
+// something to do, or whether its lease stands: how often is a matter of time, so
+// that it can't be a step.
+func looksOnly(c Call) bool {
+	if c.Method == "Settle" {
+		return c.Settlement.Position == 0 && len(c.Settlement.Hold) == 0 && len(c.Settlement.Release) == 0
+	}
+	return slices.Contains([]string{"Scan", "Held", "Stats", "Trim"}, c.Method)
 }
 
 func (p *process) unlessGone(do func() error) error {
@@ -95,8 +104,8 @@ func (p *process) step(ctx context.Context, x *Run, s Step, do func() error) err
 	switch {
 	case p.gone:
 		p.mu.Unlock()
-		if s.method == "Resolve" {
-			return nil // without an answer it would go on asking
+		if slices.Contains([]string{"Resolve", "Acquire", "Settle"}, s.method) {
+			return nil // without an answer they would be tried again and again
 		}
 		return p.haunt()
 	case !p.operating:
@@ -111,7 +120,7 @@ func (p *process) step(ctx context.Context, x *Run, s Step, do func() error) err
 		s.At, s.From = from.lines[0], from.lines[1:]
 	}
 	s.locked = p.locked()
-	s.mayPanic = from.goroutine == p.mainID && !slices.Contains([]string{"Rollback", "Unnest", "Resolve"}, s.method)
+	s.mayPanic = from.goroutine == p.mainID && !slices.Contains([]string{"Rollback", "Nest", "Unnest", "Resolve"}, s.method)
 	for _, planned := range p.plan {
 		if planned.step == s.N && planned.name == s.Name {
 			s.Fault = planned.fault
@@ -186,7 +195,6 @@ func (p *process) operate(t testing.TB, x *Run) (o Outcome, leaks []string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(p.scene.ctx)
 	p.cancel = cancel
-	goroutines := runtime.NumGoroutine()
 	label := strconv.Itoa(p.scene.runs)
 	p.operating = true
 	go pprof.Do(ctx, pprof.Labels(goroutineLabel, label), func(ctx context.Context) { p.main(ctx, x) })
@@ -195,7 +203,7 @@ func (p *process) operate(t testing.TB, x *Run) (o Outcome, leaks []string) {
 	select {
 	case o = <-p.ended:
 		cancel()
-		leaks = p.leaks(goroutines, label)
+		leaks = p.leaks(label)
 	case <-p.crashed:
 		o.Crashed = true
 	case <-timer.C:

@@ -57,6 +57,7 @@ func (x *Run) Relay(ctx context.Context, p relays.Publisher) error {
 		Publisher:    x.Publisher(p),
 		Cursor:       cursor,
 		PollInterval: time.Millisecond,
+		DrainTimeout: time.Second,
 		Backoff:      relays.Backoff{Min: time.Microsecond, Max: time.Millisecond},
 		Logger:       slog.New(slog.DiscardHandler),
 		Observer: watcher{func() {

@@ -106,13 +106,13 @@ type Left uint8
 
 // What an operation may leave.
 const (
-	// Everything: it returned nil, or an error of a commit that was in doubt, and that
-	// Resolve knows to have happened.
+	// Everything: it returned nil.
 	Everything Left = iota + 1
-	// Nothing: it returned an error. A commit in doubt is known not to have happened.
+	// Nothing: it returned an error, which may be that of a commit in doubt that did
+	// not happen.
 	Nothing
 	// EverythingOrNothing: it returned nothing, since it panicked, ended its goroutine,
-	// or its process ended.
+	// or its process ended; or the error of a commit in doubt that happened.
 	EverythingOrNothing
 )
 
@@ -283,8 +283,8 @@ func (s *scene) judge(t testing.TB, o *Outcome) {
 		if err != nil {
 			t.Fatalf("Resolve: %v", err)
 		}
-		if committed {
-			o.Left = Everything
+		if committed { // that unit, which may have been the first of several
+			o.Left = EverythingOrNothing
 		}
 	default:
 		o.Left = Nothing

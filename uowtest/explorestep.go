@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,7 +63,7 @@ func (s Step) String() string {
 // where is from where a step was taken.
 type where struct {
 	lines     []string // of the user's program, nearest first
-	settling  bool   // by a commit that asks what became of itself
+	settling  bool     // by a commit that asks what became of itself
 	goroutine string
 }
 
@@ -79,6 +80,7 @@ func caller() (w where) {
 		}
 		if isUsers(frame) {
 			w.lines = append(w.lines, filepath.Base(filepath.Dir(frame.File))+"/"+filepath.Base(frame.File)+":"+strconv.Itoa(frame.Line))
+			w.lines = slices.Compact(w.lines)
 		}
 		if !more {
 			w.goroutine = goroutine()

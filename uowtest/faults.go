@@ -32,6 +32,8 @@ type Call struct {
 	Unit string
 	// Keep is the argument of an Unnest.
 	Keep bool
+	// Settlement is that of a Settle. It must not be changed.
+	Settlement *outbox.Settlement
 	// Messages are those of a Publish. They must not be changed.
 	Messages []outbox.Message
 }

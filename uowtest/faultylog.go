@@ -45,7 +45,7 @@ func (l faultyLog) Held(ctx context.Context, cursor string, filter outbox.HeldFi
 
 // Settle implements outbox.Log.
 func (l faultyLog) Settle(ctx context.Context, lease outbox.Lease, s outbox.Settlement) error {
-	return l.faults.around(ctx, Call{Method: "Settle"}, func() error { return l.log.Settle(ctx, lease, s) })
+	return l.faults.around(ctx, Call{Method: "Settle", Settlement: &s}, func() error { return l.log.Settle(ctx, lease, s) })
 }
 
 // Redrive implements outbox.Log.
