@@ -104,11 +104,11 @@ type failing struct {
 	commit, rollback, begin, get, find error
 }
 
-func (s *failing) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *failing) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if s.begin != nil {
 		return nil, s.begin
 	}
-	tx, err := s.Store.Begin(ctx)
+	tx, err := s.Store.Begin(ctx, options)
 	return &failingTx{Tx: tx, store: s}, err
 }
 

@@ -201,9 +201,9 @@ type plainStore struct {
 	left   int // transactions
 }
 
-func (s *plainStore) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *plainStore) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	s.left++
-	tx, err := s.Store.Begin(ctx)
+	tx, err := s.Store.Begin(ctx, options)
 	plain := plainTx{tx, s}
 	if s.nests {
 		return &oddTx{plain, 0}, err

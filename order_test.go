@@ -21,8 +21,8 @@ type ordersTx struct {
 	store *orders
 }
 
-func (o *orders) Begin(ctx context.Context) (driver.Tx, error) {
-	tx, err := o.Store.Begin(ctx)
+func (o *orders) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	tx, err := o.Store.Begin(ctx, options)
 	return &ordersTx{tx, o}, err
 }
 

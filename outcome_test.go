@@ -28,9 +28,9 @@ type remote struct {
 	open      int // transactions
 }
 
-func (s *remote) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *remote) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	s.open++
-	tx, err := s.Store.Begin(ctx)
+	tx, err := s.Store.Begin(ctx, options)
 	return &remoteTx{Tx: tx, store: s}, err
 }
 

@@ -32,6 +32,19 @@ type Nester interface {
 	Unnest(keep bool) error
 }
 
+// Locker is a Tx that can lock rows as it reads them.
+type Locker interface {
+	// GetForUpdate is Get, and from then on, until the transaction ends, no other
+	// can write the rows, or lock them: it waits. It waits for others too, and then
+	// returns the newest rows. Where the transaction has read before and a row has
+	// changed since, it returns a *ConflictError or an ErrRetryable instead. Where
+	// nothing was read before, reads that follow may see a snapshot that is taken
+	// with each of them.
+	//
+	// Missing rows are not locked.
+	GetForUpdate(ctx context.Context, collection string, ids []string) ([]Row, error)
+}
+
 // Resolver is a Store whose Commit can leave a unit in doubt, and that can find
 // out.
 type Resolver interface {

@@ -21,10 +21,22 @@ type Store interface {
 	// snapshot, taken at the latest by the first of them, plus what the
 	// transaction flushed itself. A store should make Begin cheap: a unit that
 	// only writes calls it immediately before Commit.
-	Begin(ctx context.Context) (Tx, error)
+	Begin(ctx context.Context, options TxOptions) (Tx, error)
 
 	// Close releases everything. Transactions that are still open fail.
 	Close() error
+}
+
+// TxOptions say what a transaction is for.
+type TxOptions struct {
+	// ReadOnly says that nothing will be written: neither Flush nor Commit will be
+	// called, and Rollback ends the transaction.
+	ReadOnly bool
+	// Serializable says that the unit must have the effect that it would have if
+	// no other ran at the same time. Its change sets name what was read: the rows as
+	// Checks, and the queries as Ranges. A store that begins a serializable
+	// transaction of its database's own may leave the Ranges to that.
+	Serializable bool
 }
 
 // Tx is one transaction. It is used by one goroutine at a time.
@@ -39,6 +51,9 @@ type Tx interface {
 
 	// Find returns the rows that satisfy the query, in its order.
 	Find(ctx context.Context, collection string, q Query) ([]Row, error)
+
+	// Count returns how many rows Find would return.
+	Count(ctx context.Context, collection string, q Query) (int64, error)
 
 	// Flush writes the change set and keeps the transaction open. After an
 	// error the transaction can only be rolled back.
@@ -64,17 +79,28 @@ type ChangeSet struct {
 	Unit string
 	// At is the unit's time; it is what Message.CreatedAt says.
 	At time.Time
-	// Writes are in the order in which they must be applied.
+	// Releases come before the writes: unique values that rows give up in this
+	// change set and that other rows of it take. The row is among the writes.
+	Releases []Release
+	// Writes are in the order in which they must be applied, which is not always
+	// the same for the same rows: references decide. So a store that locks rows as
+	// it writes them first locks those that exist, in the one order that all units
+	// share: collections as registered, rows by id. A store may apply neighbours that
+	// have the same collection and operation in any order, or at once, where the
+	// collection does not refer to itself.
 	Writes []Write
 	// Checks are rows that are not written but must still have the version.
 	Checks []Check
+	// Ranges are queries that must still have the same result, apart from what
+	// the transaction wrote itself: see TxOptions.Serializable.
+	Ranges []Range
 	// Messages go to the outbox log, in this order, after the writes.
 	Messages []Message
 }
 
 // Empty reports whether there is nothing to write and nothing to check.
 func (c *ChangeSet) Empty() bool {
-	return len(c.Writes) == 0 && len(c.Checks) == 0 && len(c.Messages) == 0
+	return len(c.Writes) == 0 && len(c.Checks) == 0 && len(c.Ranges) == 0 && len(c.Messages) == 0
 }
 
 // Op says what a Write does.
@@ -122,11 +148,22 @@ type Write struct {
 	// Sequence is the number of events that the aggregate has recorded in its
 	// whole life, those of this change set included.
 	Sequence int64
-	// Body is the encoded aggregate; nil for a Delete.
+	// Body is the encoded aggregate; nil for a Delete, and in a collection that has
+	// a Table.
 	Body []byte
 	// Indexes are the values of the collection's indexes, in their order; nil
 	// for a Delete.
 	Indexes []Value
+}
+
+// Release sets the value of a unique index of a row to nil, before the writes, so
+// that another row can take the value. Whatever the row has afterwards is in its
+// Write, which also checks its version.
+type Release struct {
+	Collection string
+	ID         string
+	// Index is the place among the collection's indexes.
+	Index int
 }
 
 // Check demands that a row has a version, without writing it. Version 0 demands
@@ -137,12 +174,31 @@ type Check struct {
 	Version    int64
 }
 
+// Range demands that a query still returns the rows that it returned before, in the
+// versions that they had: ErrConflict otherwise, for which a *ConflictError names
+// the first row that differs. Rows that the transaction wrote do not count.
+type Range struct {
+	Collection string
+	Query      Query
+	// Rows are what the query returned.
+	Rows []RowVersion
+}
+
+// RowVersion is a row as a query returned it.
+type RowVersion struct {
+	ID      string
+	Version int64
+}
+
 // Row is one stored aggregate.
 type Row struct {
 	ID       string
 	Version  int64
 	Sequence int64
 	Body     []byte
+	// Indexes are the row's values, in a collection that has a Table; otherwise
+	// nil.
+	Indexes []Value
 }
 
 // Collection describes where a kind of aggregate is kept.
@@ -154,6 +210,34 @@ type Collection struct {
 	// Disposable says that the id of a deleted row is never inserted again, so
 	// that the store need not remember anything of it.
 	Disposable bool
+	// Table maps the collection to a table of the user's, whose columns are the
+	// Indexes; nil for a table that the store makes itself.
+	Table *Table
+	// SelfReferring says that rows of the collection refer to each other, so that
+	// its Writes must be applied in their order also among themselves.
+	SelfReferring bool
+}
+
+// Table is a table of the user's that keeps a collection. It has the columns named
+// here and in Collection.Indexes; the store never changes its definition and never
+// touches other columns. There is no body: Row.Indexes has the values.
+//
+// Values are what the column's own type takes and gives: a String, Decimal or JSON
+// is converted to and from the column's type by its text (uuid, enum, numeric,
+// jsonb …), an id likewise (bigint, uuid …).
+type Table struct {
+	// Name is the table's name, with its schema before a dot where it has one.
+	Name string
+	// Key is the column of the id, which is the primary key or unique.
+	Key string
+	// Version is an integer column.
+	Version string
+	// FirstVersion is what the version column has in a new row: the version of the
+	// seam is the column's value - FirstVersion + 1.
+	FirstVersion int64
+	// Sequence is the column of the sequence, "" when the table has none: then the
+	// store keeps the sequence of aggregates that record events elsewhere.
+	Sequence string
 }
 
 // Index is a value of each row that queries can ask for.
@@ -162,22 +246,32 @@ type Index struct {
 	// sequence and body.
 	Name string
 	Kind Kind
-	// Unique refuses two rows with the same value, by ErrDuplicate.
+	// Unique refuses two rows with the same value, by ErrDuplicate. In a Table it
+	// says that the table does.
 	Unique bool
 }
 
 // Kind is the type of an index' values.
 type Kind uint8
 
-// The kinds, with the Go type of their values. Strings are ordered by bytes.
-// Times are kept with microsecond precision, in UTC.
+// The kinds, with the Go type of their values. Strings are ordered by bytes, in a
+// Table as its column is. Times are kept with microsecond precision, in UTC.
+//
+// The last three are kinds of columns of a Table only, and queries can not compare
+// them. A Decimal's text is that of the database, as 12.30.
 const (
-	String Kind = iota + 1 // string
-	Int                    // int64
-	Float                  // float64, never NaN
-	Bool                   // bool, false before true
-	Time                   // time.Time
+	String  Kind = iota + 1 // string
+	Int                     // int64
+	Float                   // float64, never NaN
+	Bool                    // bool, false before true
+	Time                    // time.Time
+	Bytes                   // []byte
+	Decimal                 // string
+	JSON                    // []byte
 )
+
+// Comparable reports whether queries can compare values of the kind.
+func (k Kind) Comparable() bool { return k >= String && k <= Time }
 
 // Value is nil or the Go type of an index' Kind. nil is before every other
 // value, and equals nil.
@@ -190,10 +284,21 @@ type Query struct {
 	Order []Order
 	// Limit is the greatest number of rows; 0 means no limit.
 	Limit int
+	// After, when set, is a place in the order: only rows behind it count.
+	After *Place
+	// Except are ids of rows that do not count. Package uow sets it.
+	Except []string
+}
+
+// Place is a place in the order of a query.
+type Place struct {
+	// Values are those of the query's Order, one each.
+	Values []Value
+	ID     string
 }
 
 // Condition compares an index with values. Values has one value, or any number
-// for In. Field is the name of an index, or "id".
+// for In; for Prefix it is a string. Field is the name of an index, or "id".
 type Condition struct {
 	Field  string
 	Op     Comparison
@@ -212,6 +317,7 @@ const (
 	LessOrEqual
 	Greater
 	GreaterOrEqual
+	Prefix // of a String: begins with the bytes of the value
 )
 
 // Order is one criterion of a query's order. Field is as in Condition.

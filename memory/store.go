@@ -35,6 +35,8 @@ type store struct {
 	pins    pins
 	garbage []garbage
 	log     log
+	// writer is held by who commits, or has locked rows.
+	writer chan struct{}
 
 	subscribers outbox.Subscribers
 }
@@ -47,6 +49,7 @@ var (
 func newStore() *store {
 	return &store{
 		tables: map[string]*table{},
+		writer: make(chan struct{}, 1),
 		log:    log{cursors: map[string]*cursor{}},
 	}
 }
@@ -77,7 +80,7 @@ func (s *store) Register(ctx context.Context, collections []driver.Collection) e
 }
 
 // Begin implements driver.Store. The snapshot is taken by the first read.
-func (s *store) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -126,8 +129,11 @@ func (s *store) locked(ctx context.Context, fn func() error) error {
 // mapKey returns an index value as the key of a map, in which equal times are
 // equal.
 func mapKey(v driver.Value) any {
-	if t, ok := v.(time.Time); ok {
-		return t.UnixMicro()
+	switch x := v.(type) {
+	case time.Time:
+		return x.UnixMicro()
+	case []byte:
+		return string(x)
 	}
 	return v
 }

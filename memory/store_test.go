@@ -22,7 +22,7 @@ func opened(t *testing.T) *store {
 
 func begin(t *testing.T, s *store) *tx {
 	t.Helper()
-	got, err := s.Begin(t.Context())
+	got, err := s.Begin(t.Context(), driver.TxOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestCancelledContexts(t *testing.T) {
 	x := begin(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, beginErr := s.Begin(ctx)
+	_, beginErr := s.Begin(ctx, driver.TxOptions{})
 	_, getErr := x.Get(ctx, "rows", nil)
 	_, findErr := x.Find(ctx, "rows", driver.Query{})
 	_, _, scanErr := s.Scan(ctx, 0, 1, nil)

@@ -90,7 +90,7 @@ func (f *fixture) change(ids ...string) error {
 // tx begins a transaction of the store.
 func (f *fixture) tx() driver.Tx {
 	f.Helper()
-	tx, err := f.store.Begin(f.Context())
+	tx, err := f.store.Begin(f.Context(), driver.TxOptions{})
 	f.must(err)
 	f.Cleanup(func() { _ = tx.Rollback() })
 	return tx

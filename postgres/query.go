@@ -2,100 +2,111 @@ package postgres
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/sqlquery"
 )
 
 // find makes the statement of a query. Lists are arrays, so that the text depends
 // on the query's shape alone and connections keep few statements.
 func (t *table) find(q driver.Query, row func([][]byte) error) (step, error) {
-	var b strings.Builder
-	var oids []uint32
-	a := newArgs(len(q.Where) + 1)
-	b.WriteString(t.selectRows.sql)
-	for i, c := range q.Where {
-		if i == 0 {
-			b.WriteString(" WHERE ")
-		} else {
-			b.WriteString(" AND ")
-		}
-		sql, oid, err := t.condition(a, c)
-		if err != nil {
-			return step{}, err
-		}
-		if oid != 0 {
-			oids = append(oids, oid)
-		}
-		b.WriteString(sql)
+	d := newDialect(t, q)
+	where, err := d.where(q)
+	if err != nil {
+		return step{}, err
 	}
-	b.WriteString(" ORDER BY ")
-	for _, o := range q.Order {
-		if _, ok := t.desc.Column(o.Field); !ok {
-			return step{}, fmt.Errorf("postgres: collection %s has no index %q", t.desc.Name, o.Field)
-		}
-		b.WriteString(quote(o.Field))
-		if o.Descending {
-			b.WriteString(" DESC NULLS LAST, ")
-		} else {
-			b.WriteString(" NULLS FIRST, ")
-		}
+	tail, err := sqlquery.Tail(d, t.desc, q)
+	if err != nil {
+		return step{}, fmt.Errorf("postgres: %w", err)
 	}
-	b.WriteString("id")
+	return step{statement: newStatement(t.selectRows.sql+where+tail, d.oids...), args: d.args, row: row}, nil
+}
+
+// count makes the statement that counts what find would return.
+func (t *table) count(q driver.Query, n *int64) (step, error) {
+	d := newDialect(t, q)
+	where, err := d.where(q)
+	if err != nil {
+		return step{}, err
+	}
+	sql := `SELECT count(*) FROM ` + t.name + where
 	if q.Limit > 0 {
-		oids = append(oids, kindOID(driver.Int))
-		a.int(int64(q.Limit))
-		fmt.Fprintf(&b, " LIMIT $%d", len(oids))
+		sql = `SELECT count(*) FROM (SELECT FROM ` + t.name + where + d.Limit(q.Limit) + `) AS some`
 	}
-	return step{statement: newStatement(b.String(), oids...), args: a, row: row}, nil
+	return step{statement: newStatement(sql, d.oids...), args: d.args, row: func(row [][]byte) error {
+		*n = number(row[0])
+		return nil
+	}}, nil
 }
 
-// condition appends a condition's parameter, if it has one, and returns its text
-// and the parameter's type.
-func (t *table) condition(a *args, c driver.Condition) (sql string, oid uint32, err error) {
-	i, ok := t.desc.Column(c.Field)
-	if !ok {
-		return "", 0, fmt.Errorf("postgres: collection %s has no index %q", t.desc.Name, c.Field)
-	}
-	kind := driver.String
-	if i >= 0 {
-		kind = t.desc.Indexes[i].Kind
-	}
-	field, next := quote(c.Field), fmt.Sprintf("$%d", len(a.values)+1)
-	if c.Op == driver.In {
-		return in(a, field, next, kind, c.Values)
-	}
-	if len(c.Values) != 1 {
-		return "", 0, fmt.Errorf("postgres: condition on %s has %d values, want 1", c.Field, len(c.Values))
-	}
-	operator := map[driver.Comparison]string{
-		driver.Equal: " = ", driver.Less: " < ", driver.LessOrEqual: " <= ",
-		driver.Greater: " > ", driver.GreaterOrEqual: " >= ",
-	}[c.Op]
-	switch {
-	case operator == "":
-		return "", 0, fmt.Errorf("postgres: condition on %s has an unknown comparison", c.Field)
-	case c.Values[0] != nil:
-		a.value(c.Values[0])
-		return field + operator + next, kindOID(kind), nil
-	case c.Op == driver.Equal:
-		return field + " IS NULL", 0, nil
-	}
-	return "false", 0, nil // nothing is below or above no value
+// dialect collects the parameters of one statement.
+type dialect struct {
+	table *table
+	args  *args
+	oids  []uint32
 }
 
-// in writes a condition on a list, of which NULL has to be asked for apart.
-func in(a *args, field, next string, kind driver.Kind, values []driver.Value) (string, uint32, error) {
-	list, null := make([]driver.Value, 0, len(values)), ""
-	for _, v := range values {
-		if v == nil {
-			null = " OR " + field + " IS NULL"
-			continue
-		}
-		list = append(list, v)
+func newDialect(t *table, q driver.Query) *dialect {
+	return &dialect{table: t, args: newArgs(len(q.Where) + 2)}
+}
+
+func (d *dialect) where(q driver.Query) (string, error) {
+	where, err := sqlquery.Where(d, d.table.desc, q)
+	if err != nil {
+		return "", fmt.Errorf("postgres: %w", err)
 	}
-	a.indexValues(kind, len(list), func(i int) driver.Value { return list[i] })
-	return "(" + field + " = ANY(" + next + ")" + null + ")", arrayOID(kindOID(kind)), nil
+	if where != "" {
+		where = " WHERE " + where
+	}
+	return where, nil
+}
+
+// add notes a parameter that was added, and returns what stands for it.
+func (d *dialect) add(oid uint32) string {
+	d.oids = append(d.oids, oid)
+	return fmt.Sprintf("$%d", len(d.oids))
+}
+
+func (d *dialect) kind(place int) driver.Kind {
+	if place < 0 {
+		return driver.String
+	}
+	return d.table.desc.Indexes[place].Kind
+}
+
+// Field implements sqlquery.Dialect.
+func (d *dialect) Field(place int) string {
+	if place < 0 {
+		return "id"
+	}
+	return quote(d.table.desc.Indexes[place].Name)
+}
+
+// Value implements sqlquery.Dialect.
+func (d *dialect) Value(place int, v driver.Value) (string, error) {
+	d.args.value(v)
+	return d.add(kindOID(d.kind(place))), nil
+}
+
+// In implements sqlquery.Dialect.
+func (d *dialect) In(place int, values []driver.Value) (string, error) {
+	kind := d.kind(place)
+	d.args.indexValues(kind, len(values), func(i int) driver.Value { return values[i] })
+	return d.Field(place) + " = ANY(" + d.add(arrayOID(kindOID(kind))) + ")", nil
+}
+
+// Order implements sqlquery.Dialect.
+func (d *dialect) Order(field string, descending bool) string {
+	if descending {
+		return field + " DESC NULLS LAST"
+	}
+	return field + " NULLS FIRST"
+}
+
+// Limit implements sqlquery.Dialect.
+func (d *dialect) Limit(n int) string {
+	d.args.int(int64(n))
+	return " LIMIT " + d.add(kindOID(driver.Int))
 }
 
 // get makes the statement that reads rows by id.

@@ -368,7 +368,7 @@ func TestVersionsGoOnWhenADeleteIsMet(t *testing.T) {
 			cs := insert("2", "a")
 			done := make(chan error, 1)
 			go func() {
-				tx, err := f.store.Begin(context.Background())
+				tx, err := f.store.Begin(context.Background(), driver.TxOptions{})
 				if err == nil {
 					err = tx.Commit(context.Background(), cs)
 				}

@@ -39,7 +39,7 @@ func cleanup() (context.Context, context.CancelFunc) {
 }
 
 // Begin implements driver.Store. It costs nothing.
-func (s *Store) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -121,6 +121,19 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 		return nil, err
 	}
 	return rows, nil
+}
+
+// Count implements driver.Tx.
+func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
+	table, err := t.store.table(collection)
+	if err != nil {
+		return 0, err
+	}
+	query, err := table.count(q, &n)
+	if err != nil {
+		return 0, err
+	}
+	return n, t.read(ctx, query)
 }
 
 // read runs a query in the unit's snapshot, which the first one takes in the same

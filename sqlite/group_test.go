@@ -79,7 +79,7 @@ func commitAll(t *testing.T, s *Store, sets []*driver.ChangeSet) []error {
 	var wg sync.WaitGroup
 	for i, cs := range sets {
 		wg.Go(func() {
-			tx, err := s.Begin(t.Context())
+			tx, err := s.Begin(t.Context(), driver.TxOptions{})
 			if err == nil {
 				err = tx.Commit(t.Context(), cs)
 			}
@@ -109,7 +109,7 @@ func log(t *testing.T, s *Store) (ids []string) {
 
 func rows(t *testing.T, s *Store, ids ...string) int {
 	t.Helper()
-	tx, err := s.Begin(t.Context())
+	tx, err := s.Begin(t.Context(), driver.TxOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestQueuedCommitHeedsItsContext(t *testing.T) {
 	cause := errors.New("changed my mind")
 	failed := make(chan error)
 	go func() {
-		tx, err := s.Begin(ctx)
+		tx, err := s.Begin(ctx, driver.TxOptions{})
 		if err == nil {
 			err = tx.Commit(ctx, insert("a"))
 		}

@@ -3,103 +3,96 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	sqldriver "database/sql/driver"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/sqlquery"
 )
 
 // find returns the statement of a query and its arguments.
 func (t *table) find(q driver.Query) (string, []sqldriver.Value, error) {
-	var b strings.Builder
-	var args []sqldriver.Value
-	b.WriteString(t.selectRows)
-	if len(q.Where) == 0 {
-		b.WriteString("1")
+	d := &dialect{table: t}
+	where, err := d.where(q)
+	if err != nil {
+		return "", nil, err
 	}
-	for i, condition := range q.Where {
-		if i > 0 {
-			b.WriteString(" AND ")
-		}
-		var err error
-		if args, err = t.condition(&b, args, condition); err != nil {
-			return "", nil, err
-		}
+	tail, err := sqlquery.Tail(d, t.desc, q)
+	if err != nil {
+		return "", nil, fmt.Errorf("sqlite: %w", err)
 	}
-	b.WriteString(" ORDER BY ")
-	for _, order := range q.Order {
-		if _, ok := t.desc.Column(order.Field); !ok {
-			return "", nil, fmt.Errorf("sqlite: collection %s has no index %q", t.desc.Name, order.Field)
-		}
-		b.WriteString(quote(order.Field))
-		if order.Descending {
-			b.WriteString(" DESC")
-		}
-		b.WriteString(", ")
+	return t.selectRows + where + tail, d.args, nil
+}
+
+// count returns the statement that counts what find would return.
+func (t *table) count(q driver.Query) (string, []sqldriver.Value, error) {
+	d := &dialect{table: t}
+	where, err := d.where(q)
+	if err != nil {
+		return "", nil, err
 	}
-	b.WriteString("id")
+	from := ` FROM ` + t.name + ` WHERE ` + where
 	if q.Limit > 0 {
-		b.WriteString(" LIMIT ?")
-		args = append(args, int64(q.Limit))
+		return `SELECT count(*) FROM (SELECT 1` + from + d.Limit(q.Limit) + `)`, d.args, nil
 	}
-	return b.String(), args, nil
+	return `SELECT count(*)` + from, d.args, nil
 }
 
-func (t *table) condition(b *strings.Builder, args []sqldriver.Value, c driver.Condition) ([]sqldriver.Value, error) {
-	if _, ok := t.desc.Column(c.Field); !ok {
-		return nil, fmt.Errorf("sqlite: collection %s has no index %q", t.desc.Name, c.Field)
-	}
-	field := quote(c.Field)
-	if c.Op == driver.In {
-		return in(b, args, field, c.Values)
-	}
-	if len(c.Values) != 1 {
-		return nil, fmt.Errorf("sqlite: condition on %s has %d values, want 1", c.Field, len(c.Values))
-	}
-	operator := map[driver.Comparison]string{
-		driver.Equal: " = ?", driver.Less: " < ?", driver.LessOrEqual: " <= ?",
-		driver.Greater: " > ?", driver.GreaterOrEqual: " >= ?",
-	}[c.Op]
-	switch {
-	case operator == "":
-		return nil, fmt.Errorf("sqlite: condition on %s has an unknown comparison", c.Field)
-	case c.Values[0] != nil:
-		b.WriteString(field + operator)
-		return append(args, encode(c.Values[0])), nil
-	case c.Op == driver.Equal:
-		b.WriteString(field + " IS NULL")
-	default:
-		b.WriteString("0") // nothing is below or above no value
-	}
-	return args, nil
+// dialect collects the arguments of one statement.
+type dialect struct {
+	table *table
+	args  []sqldriver.Value
 }
 
-// in writes a condition on a list, of which NULL has to be asked for apart.
-func in(b *strings.Builder, args []sqldriver.Value, field string, values []driver.Value) ([]sqldriver.Value, error) {
-	first, null := len(args), false
+func (d *dialect) where(q driver.Query) (string, error) {
+	where, err := sqlquery.Where(d, d.table.desc, q)
+	if err != nil {
+		return "", fmt.Errorf("sqlite: %w", err)
+	}
+	if where == "" {
+		where = "1"
+	}
+	return where, nil
+}
+
+// Field implements sqlquery.Dialect.
+func (d *dialect) Field(place int) string {
+	if place < 0 {
+		return "id"
+	}
+	return quote(d.table.desc.Indexes[place].Name)
+}
+
+// Value implements sqlquery.Dialect.
+func (d *dialect) Value(_ int, v driver.Value) (string, error) {
+	d.args = append(d.args, encode(v))
+	return "?", nil
+}
+
+// In implements sqlquery.Dialect.
+func (d *dialect) In(place int, values []driver.Value) (string, error) {
+	if len(values) > maxList {
+		return "", fmt.Errorf("a list has %d values, at most %d are possible", len(values), maxList)
+	}
 	for _, v := range values {
-		if v == nil {
-			null = true
-			continue
-		}
-		args = append(args, encode(v))
+		d.args = append(d.args, encode(v))
 	}
-	n := len(args) - first
-	if n > maxList {
-		return nil, fmt.Errorf("sqlite: condition on %s has %d values, at most %d are possible", field, n, maxList)
+	d.args = fill(d.args, len(values))
+	return d.Field(place) + " IN (" + marks(listSize(len(values))) + ")", nil
+}
+
+// Order implements sqlquery.Dialect. SQLite has NULL first.
+func (d *dialect) Order(field string, descending bool) string {
+	if descending {
+		return field + " DESC"
 	}
-	switch {
-	case n == 0 && !null:
-		b.WriteString("0")
-	case n == 0:
-		b.WriteString(field + " IS NULL")
-	case null:
-		b.WriteString("(" + field + " IN (" + marks(listSize(n)) + ") OR " + field + " IS NULL)")
-	default:
-		b.WriteString(field + " IN (" + marks(listSize(n)) + ")")
-	}
-	return fill(args, n), nil
+	return field
+}
+
+// Limit implements sqlquery.Dialect.
+func (d *dialect) Limit(n int) string {
+	d.args = append(d.args, int64(n))
+	return " LIMIT ?"
 }
 
 // fill repeats the last argument until the list, which has n, is as long as its

@@ -142,7 +142,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	if err := other.writer.begin(); err != nil {
 		t.Fatal(err)
 	}
-	tx, err := s.Begin(t.Context())
+	tx, err := s.Begin(t.Context(), driver.TxOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func TestReadThatIsInterrupted(t *testing.T) {
 
 func TestManyShapesOfQueries(t *testing.T) {
 	_, s, _ := openDocuments(t, temporary(t), Options{Readers: 1})
-	tx, err := s.Begin(t.Context())
+	tx, err := s.Begin(t.Context(), driver.TxOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

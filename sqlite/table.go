@@ -14,6 +14,7 @@ import (
 // table is a collection with its statements.
 type table struct {
 	desc driver.Collection
+	name string // quoted
 
 	selectOne     string // by id: version, sequence, body
 	selectRows    string // id, version, sequence, body; needs a WHERE
@@ -40,6 +41,7 @@ func newTable(desc driver.Collection) *table {
 	}
 	return &table{
 		desc:          desc,
+		name:          name,
 		selectOne:     `SELECT version, sequence, body FROM ` + name + ` WHERE id = ?`,
 		selectRows:    `SELECT id, version, sequence, body FROM ` + name + ` WHERE `,
 		selectVersion: `SELECT version FROM ` + name + ` WHERE id = ?`,

@@ -34,7 +34,7 @@ type tx struct {
 
 // Begin implements driver.Store. It costs nothing: the snapshot is taken by the
 // first read.
-func (s *Store) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -124,6 +124,28 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 		return err
 	})
 	return rows, err
+}
+
+// Count implements driver.Tx.
+func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
+	if err := t.usable(ctx); err != nil {
+		return 0, err
+	}
+	table, err := t.store.table(collection)
+	if err != nil {
+		return 0, err
+	}
+	query, args, err := table.count(q)
+	if err != nil {
+		return 0, err
+	}
+	err = t.reading(ctx, func(c *conn) error {
+		return c.query(ctx, func(row []sqldriver.Value) error {
+			n = number(row[0])
+			return nil
+		}, query, args...)
+	})
+	return n, err
 }
 
 // reading runs fn with the connection that has the unit's snapshot.

@@ -83,18 +83,18 @@ var errClosed = errors.New("uowtest: closed")
 // Register does nothing: the memory store has been opened with the collections.
 func (s *brokenStore) Register(context.Context, []driver.Collection) error { return nil }
 
-func (s *brokenStore) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *brokenStore) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if s.closed.Load() {
 		return nil, errClosed
 	}
 	if s.fault.begin != nil {
 		return s.fault.begin(s, ctx)
 	}
-	return s.begin(ctx)
+	return s.begin(ctx, options)
 }
 
-func (s *brokenStore) begin(ctx context.Context) (*brokenTx, error) {
-	tx, err := s.Store.Begin(ctx)
+func (s *brokenStore) begin(ctx context.Context, options driver.TxOptions) (*brokenTx, error) {
+	tx, err := s.Store.Begin(ctx, options)
 	s.open.Add(1)
 	return &brokenTx{Tx: tx, store: s, read: map[string][]driver.Row{}}, err
 }
@@ -159,7 +159,7 @@ func (t *brokenTx) end() {
 
 // again runs fn in a new transaction of the sound store and commits cs in it.
 func (s *brokenStore) again(cs *driver.ChangeSet) error {
-	tx, err := s.Store.Begin(context.Background())
+	tx, err := s.Store.Begin(context.Background(), driver.TxOptions{})
 	if err != nil {
 		return err
 	}

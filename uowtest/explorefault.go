@@ -109,7 +109,7 @@ func (s Step) faults() []Fault {
 
 func (s Step) ownFaults() []Fault {
 	switch s.method {
-	case "Get", "Find", "Count", "Nest": // after them, nothing is different from before
+	case "Get", "GetForUpdate", "Find", "Count", "Nest": // after them, nothing is different from before
 		return []Fault{FailBefore, FailRetryable, FailCancel, FailCrash}
 	case "Native":
 		return []Fault{FailBefore, FailCancel, FailCrash}

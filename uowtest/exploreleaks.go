@@ -14,7 +14,7 @@ const goroutineLabel = "uowtest.run"
 // leaks returns what an operation that has ended has left behind. It gives what is
 // about to end a few turns to do so.
 func (p *process) leaks(label string) (leaks []string) {
-	const looks = 12
+	const looks = 16
 	for i := range looks {
 		if leaks = p.leaksNow(label); len(leaks) == 0 {
 			return nil
@@ -38,7 +38,7 @@ func (p *process) leaksNow(label string) (leaks []string) {
 	return append(leaks, labelled(label)...)
 }
 
-// labelled describes the goroutines with the label.
+// labelled describes the goroutines with the label, but for the operation's own.
 func labelled(label string) (found []string) {
 	var buf bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {
@@ -46,7 +46,8 @@ func labelled(label string) (found []string) {
 	}
 	mark := fmt.Sprintf("%q:%q", goroutineLabel, label)
 	for _, group := range strings.Split(buf.String(), "\n\n") {
-		if strings.Contains(group, mark) {
+		own := strings.Contains(group, "(*process).operate") // which is at its end
+		if strings.Contains(group, mark) && !own {
 			found = append(found, "it left a goroutine running:\n"+indent(group, "    "))
 		}
 	}

@@ -197,7 +197,9 @@ func (p *process) operate(t testing.TB, x *Run) (o Outcome, leaks []string) {
 	p.cancel = cancel
 	label := strconv.Itoa(p.scene.runs)
 	p.operating = true
-	go pprof.Do(ctx, pprof.Labels(goroutineLabel, label), func(ctx context.Context) { p.main(ctx, x) })
+	go func() {
+		pprof.Do(ctx, pprof.Labels(goroutineLabel, label), func(ctx context.Context) { p.main(ctx, x) })
+	}()
 	timer := time.NewTimer(p.scene.Timeout)
 	defer timer.Stop()
 	select {

@@ -18,13 +18,13 @@ var ErrInjected = errors.New("uowtest: failed on purpose")
 
 // Call is one call of a store, a transaction, an outbox log or a publisher.
 type Call struct {
-	// Method is the method's name: Begin, Get, Find, Flush, Commit, Rollback, Nest,
-	// Unnest and Resolve, those of outbox.Log but for Subscribe, and Publish.
-	// Native stands for the user's own SQL in the store's transaction.
+	// Method is the method's name: Begin, Get, GetForUpdate, Find, Count, Flush,
+	// Commit, Rollback, Nest, Unnest and Resolve, those of outbox.Log but for
+	// Subscribe, and Publish. Native stands for the user's own SQL in the store's transaction.
 	Method string
-	// Collection is that of a Get or Find.
+	// Collection is that of a read.
 	Collection string
-	// IDs are those of a Get.
+	// IDs are those of a Get or GetForUpdate.
 	IDs []string
 	// Changes are those of a Flush or Commit. They must not be changed.
 	Changes *driver.ChangeSet
@@ -42,7 +42,7 @@ type Call struct {
 func (c Call) String() string {
 	var about []string
 	switch {
-	case c.Method == "Get":
+	case c.IDs != nil:
 		about = append(about, c.Collection+"/"+strings.Join(c.IDs, ","))
 	case c.Collection != "":
 		about = append(about, c.Collection)
@@ -67,6 +67,9 @@ func changeList(cs *driver.ChangeSet) (about []string) {
 	}
 	for _, c := range cs.Checks {
 		about = append(about, fmt.Sprintf("check %s/%s", c.Collection, c.ID))
+	}
+	for _, r := range cs.Ranges {
+		about = append(about, "check a query of "+r.Collection)
 	}
 	for _, m := range cs.Messages {
 		about = append(about, "message "+m.Type)

@@ -44,7 +44,7 @@ func flushIsVisible() fault {
 		if err := t.Tx.Commit(ctx, cs); err != nil {
 			return err
 		}
-		tx, err := t.store.Store.Begin(ctx)
+		tx, err := t.store.Store.Begin(ctx, driver.TxOptions{})
 		t.Tx = tx
 		return err
 	}}
@@ -65,7 +65,7 @@ func seesOtherCommits() fault {
 }
 
 func (t *brokenTx) fresh(ctx context.Context, fn func(tx driver.Tx) error) error {
-	tx, err := t.store.Store.Begin(ctx)
+	tx, err := t.store.Store.Begin(ctx, driver.TxOptions{})
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func rollbackDoesNothing() fault {
 // rollbackNeedsContext fails when the context of the transaction has ended.
 func rollbackNeedsContext() fault {
 	return fault{begin: func(s *brokenStore, ctx context.Context) (driver.Tx, error) {
-		tx, err := s.begin(ctx)
+		tx, err := s.begin(ctx, driver.TxOptions{})
 		return &contextTx{brokenTx: tx, ctx: ctx}, err
 	}}
 }
@@ -114,7 +114,7 @@ func smallPool() fault {
 			if s.open.Load() >= 10 {
 				return nil, errors.New("uowtest: no connection is free")
 			}
-			return s.begin(ctx)
+			return s.begin(ctx, driver.TxOptions{})
 		},
 	}
 }
@@ -334,7 +334,7 @@ func leaksGoroutines(t testing.TB) fault {
 	t.Cleanup(func() { close(stop) })
 	return fault{begin: func(s *brokenStore, ctx context.Context) (driver.Tx, error) {
 		go func() { <-stop }()
-		return s.begin(ctx)
+		return s.begin(ctx, driver.TxOptions{})
 	}}
 }
 

@@ -99,10 +99,10 @@ func (s *faultyStore) Close() error {
 func (s *faultyStore) Unwrap() driver.Store { return s.store }
 
 // Begin implements driver.Store.
-func (s *faultyStore) Begin(ctx context.Context) (driver.Tx, error) {
+func (s *faultyStore) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	var tx driver.Tx
 	err := s.faults.around(ctx, Call{Method: "Begin"}, func() (err error) {
-		tx, err = s.store.Begin(ctx)
+		tx, err = s.store.Begin(ctx, options)
 		return err
 	})
 	switch {

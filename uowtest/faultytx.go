@@ -17,15 +17,34 @@ type faultyTx struct {
 	wrote atomic.Bool
 }
 
-type nestingTx struct {
-	*faultyTx
-	faultyNester
-}
+type (
+	nestingTx struct {
+		*faultyTx
+		faultyNester
+	}
+	lockingTx struct {
+		*faultyTx
+		faultyLocker
+	}
+	nestingLockingTx struct {
+		*faultyTx
+		faultyNester
+		faultyLocker
+	}
+)
 
 // able returns the transaction with the abilities of the one beneath.
 func (t *faultyTx) able() driver.Tx {
-	if nester, ok := t.tx.(driver.Nester); ok {
-		return &nestingTx{t, faultyNester{nester, t.store.faults}}
+	nester, nests := t.tx.(driver.Nester)
+	locker, locks := t.tx.(driver.Locker)
+	n, l := faultyNester{nester, t.store.faults}, faultyLocker{locker, t}
+	switch {
+	case nests && locks:
+		return &nestingLockingTx{t, n, l}
+	case nests:
+		return &nestingTx{t, n}
+	case locks:
+		return &lockingTx{t, l}
 	}
 	return t
 }
@@ -57,6 +76,15 @@ func (t *faultyTx) Find(ctx context.Context, collection string, q driver.Query) 
 		return err
 	})
 	return rows, err
+}
+
+// Count implements driver.Tx.
+func (t *faultyTx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
+	err = t.store.faults.around(ctx, Call{Method: "Count", Collection: collection}, func() (err error) {
+		n, err = t.tx.Count(ctx, collection, q)
+		return err
+	})
+	return n, err
 }
 
 // Flush implements driver.Tx.
@@ -132,4 +160,21 @@ func (n faultyNester) Unnest(keep bool) error {
 	return n.faults.around(context.Background(), Call{Method: "Unnest", Keep: keep}, func() error {
 		return n.nester.Unnest(keep)
 	})
+}
+
+// faultyLocker is a driver.Locker.
+type faultyLocker struct {
+	locker driver.Locker
+	tx     *faultyTx
+}
+
+// GetForUpdate implements driver.Locker.
+func (l faultyLocker) GetForUpdate(ctx context.Context, collection string, ids []string) (rows []driver.Row, err error) {
+	call := Call{Method: "GetForUpdate", Collection: collection, IDs: ids}
+	err = l.tx.store.faults.around(ctx, call, func() (err error) {
+		l.tx.wrote.Store(true)
+		rows, err = l.locker.GetForUpdate(ctx, collection, ids)
+		return err
+	})
+	return rows, err
 }

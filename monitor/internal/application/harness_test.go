@@ -86,10 +86,10 @@ func (p *probe) change(by int) {
 }
 
 // Begin implements driver.Store.
-func (p *probe) Begin(ctx context.Context) (driver.Tx, error) {
+func (p *probe) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	var tx driver.Tx
 	err := p.step("begin", func() (err error) {
-		tx, err = p.Store.Begin(ctx)
+		tx, err = p.Store.Begin(ctx, options)
 		return err
 	})
 	if err != nil {
