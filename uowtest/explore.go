@@ -116,6 +116,7 @@ type explorer struct {
 	// doubt.
 	standsIn                bool
 	runs, findings, skipped int
+	leaked                  int // runs that were waited for in vain
 	base                    *result
 	// meanwhile is what the snapshot must be after runs with a Meanwhile.
 	meanwhile *expected

@@ -228,7 +228,7 @@ func TestLeaksAreFound(t *testing.T) {
 			for transfer(ctx, x.DB, 30) != nil {
 			}
 			return nil
-		}, "step_01_begin/cancelled", "takes more than 2000 steps"},
+		}, "step_01_begin/cancelled", "takes more than 1000 steps"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := bank(c.operation)

@@ -50,7 +50,7 @@ const (
 	FailCrashAfter Fault = "crash_after"
 )
 
-// String describes what happens.
+// String says what the step did, as in "step 7 failed".
 func (f Fault) String() string {
 	switch f {
 	case FailBefore:
@@ -68,19 +68,19 @@ func (f Fault) String() string {
 	case FailConflict:
 		return "met a conflict"
 	case FailMeanwhile:
-		return "others were faster"
+		return "came after a change by others"
 	case FailUnavailable:
 		return "found the broker gone"
 	case FailCancel:
-		return "the context was cancelled before"
+		return "began after the context was cancelled"
 	case FailPanic:
 		return "panicked"
 	case FailGoexit:
 		return "ended the goroutine"
 	case FailCrash:
-		return "the process ended before"
+		return "was about to begin when the process ended"
 	case FailCrashAfter:
-		return "the process ended after"
+		return "was the last one before the process ended"
 	}
 	return string(f)
 }

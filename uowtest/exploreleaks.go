@@ -6,24 +6,27 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"time"
 )
 
 // goroutineLabel marks the goroutine of an operation, and those that it starts.
 const goroutineLabel = "uowtest.run"
 
-// leaks returns what an operation that has ended has left behind. It gives what is
-// about to end a few turns to do so.
+// leaks returns what an operation that has ended has left behind. What is about to
+// end gets some time for it, as long as that has not been in vain too often.
 func (p *process) leaks(label string) (leaks []string) {
-	const looks = 16
-	for i := range looks {
+	const patience, inVain = time.Second, 3
+	for wait := time.Duration(0); ; wait = max(2*wait, time.Millisecond) {
 		if leaks = p.leaksNow(label); len(leaks) == 0 {
 			return nil
 		}
-		for range 1 << i {
-			runtime.Gosched()
+		if wait > patience || p.scene.leaked >= inVain {
+			p.scene.leaked++
+			return leaks
 		}
+		runtime.Gosched()
+		<-time.After(wait)
 	}
-	return leaks
 }
 
 func (p *process) leaksNow(label string) (leaks []string) {

@@ -49,7 +49,7 @@ func newProcess(s *scene, plan []planned) *process {
 }
 
 // maxSteps ends operations that repeat something for ever.
-const maxSteps = 2000
+const maxSteps = 1000
 
 // around makes calls of the store, the log and publishers steps.
 func (p *process) around(ctx context.Context, c Call, do func() error) error {
@@ -75,13 +75,16 @@ func looksOnly(c Call) bool {
 }
 
 func (p *process) unlessGone(do func() error) error {
-	p.mu.Lock()
-	gone := p.gone
-	p.mu.Unlock()
-	if gone {
+	if p.isGone() {
 		return p.haunt()
 	}
 	return do()
+}
+
+func (p *process) isGone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
 }
 
 // haunt answers what is tried after the crash, and ends the goroutine when that
@@ -99,15 +102,15 @@ func (p *process) haunt() error {
 
 // step takes a step, with the fault that is planned for it.
 func (p *process) step(ctx context.Context, x *Run, s Step, do func() error) error {
-	from := caller()
-	p.mu.Lock()
-	switch {
-	case p.gone:
-		p.mu.Unlock()
+	if p.isGone() {
 		if slices.Contains([]string{"Resolve", "Acquire", "Settle"}, s.method) {
 			return nil // without an answer they would be tried again and again
 		}
 		return p.haunt()
+	}
+	from := caller()
+	p.mu.Lock()
+	switch {
 	case !p.operating:
 		p.mu.Unlock()
 		return do()
