@@ -37,7 +37,7 @@ func mistakes() []mistake {
 			operation: publishesInside,
 			run:       "step_05_commit/before",
 			says: []string{
-				"it must have left nothing, and did not",
+				"it should leave nothing, and does not",
 				"x  5  Commit update accounts/alice, update accounts/bob, message Withdrawn",
 				"*  4  send mail",
 				"<- failed",
@@ -52,7 +52,7 @@ func mistakes() []mistake {
 			operation: twoUnits,
 			run:       "step_05_get/before",
 			says: []string{
-				"it must have left nothing, and did not",
+				"it should leave nothing, and does not",
 				"look at step 3, Commit update accounts/alice",
 				"took effect by itself, and stayed",
 			},
@@ -62,7 +62,7 @@ func mistakes() []mistake {
 			operation: swallowsNested,
 			run:       "step_05_get/before",
 			says: []string{
-				"it must have left everything, and did not",
+				"it should leave everything, and does not",
 				"the operation returned nil",
 				"look at step 5, Get totals/all",
 				"failed, and the operation went on as if it had not",
@@ -73,7 +73,7 @@ func mistakes() []mistake {
 			operation: chargesInside,
 			run:       "step_04_commit/conflict",
 			says: []string{
-				"it must have left nothing, and did not",
+				"it should leave nothing, and does not",
 				"<- met a conflict",
 				"look at step 3, charge card",
 				"took effect by itself, and stayed",
@@ -85,7 +85,7 @@ func mistakes() []mistake {
 			retry:     3,
 			run:       "step_04_commit/retryable",
 			says: []string{
-				"it must have left everything, and did not",
+				"it should leave everything, and does not",
 				"the operation returned nil",
 				"look at step 8, charge card",
 				"was done once more than without a failure",
@@ -96,7 +96,7 @@ func mistakes() []mistake {
 			operation: doesAgain,
 			run:       "step_04_commit/in_doubt",
 			says: []string{
-				"it must have left everything, and did not",
+				"it should leave everything, and does not",
 				"<- happened, its answer was lost, and the database could not be asked",
 				`it left:           {"Alice":40,"Bob":110,`,
 				`everything is:     {"Alice":70,"Bob":80,`,
@@ -108,7 +108,7 @@ func mistakes() []mistake {
 			operation: projectsAfterCommit,
 			run:       "step_06_get/before",
 			says: []string{
-				"it must have left everything, and did not",
+				"it should leave everything, and does not",
 				"the operation returned nil",
 				"look at step 6, Get totals/all",
 				"failed, and the operation went on as if it had not",

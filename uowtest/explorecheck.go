@@ -99,7 +99,7 @@ func (s *scene) check(r *result, leaks []string) {
 	allowed := s.allowed(r)
 	broken := s.Snapshot != nil && !allowed.has(r.outcome.Left, r.after)
 	if broken {
-		problems = append(problems, fmt.Sprintf("it must have left %s, and did not", r.outcome.Left))
+		problems = append(problems, fmt.Sprintf("it should leave %s, and does not", r.outcome.Left))
 	}
 	if s.Invariant != nil {
 		if err := s.Invariant(s.ctx, s.viewer); err != nil {

@@ -44,7 +44,7 @@ func report(f *Finding, r *result, broken bool, allowed expected) string {
 	fmt.Fprintf(&b, "uowtest: %s: %s\n\n%s\n", f.Run, f.Problem, listSteps(r.steps))
 	fmt.Fprintf(&b, "  %s\n", r.outcome)
 	if broken {
-		fmt.Fprintf(&b, "  it must have left %s\n", r.outcome.Left)
+		fmt.Fprintf(&b, "  it should leave:   %s\n", r.outcome.Left)
 		fmt.Fprintf(&b, "  it left:           %s\n", show(r.after))
 		fmt.Fprintf(&b, "  nothing is:        %s\n", show(allowed.nothing))
 		for i, everything := range allowed.everything {
