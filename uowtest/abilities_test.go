@@ -126,7 +126,7 @@ func TestStoreThroughAWrapper(t *testing.T) {
 
 // Every call of a store can fail, before and after it, and what fails is undone.
 func TestScriptedFailures(t *testing.T) {
-	schema := newSchema(true)
+	schema := newSchema(Capabilities{})
 	for _, method := range []string{"Begin", "Get", "GetForUpdate", "Find", "Count", "Flush", "Commit", "Nest", "Unnest"} {
 		for _, after := range []bool{false, true} {
 			inner, err := memory.Open(t.Context(), uow.Config{Collections: schema.all()})
@@ -183,7 +183,7 @@ func useEverything(ctx context.Context, u *uow.Unit, s schema) error {
 // way, those of a second attempt too.
 func TestRunsAreDeterministic(t *testing.T) {
 	list := func() (names []string) {
-		schema := newSchema(true)
+		schema := newSchema(Capabilities{})
 		e := newExplorer(Exploration{
 			Config: uow.Config{Collections: schema.all(), Retry: uow.Retry{MaxAttempts: 2}},
 			Operation: func(ctx context.Context, x *Run) error {
@@ -225,7 +225,7 @@ func TestRunsAreDeterministic(t *testing.T) {
 
 // An Exploration that can't find anything says so.
 func TestExplorationsThatCanNotWork(t *testing.T) {
-	schema := newSchema(true)
+	schema := newSchema(Capabilities{})
 	add := func(ctx context.Context, x *Run) error {
 		return x.DB.Do(ctx, func(_ context.Context, u *uow.Unit) error {
 			return schema.accounts.In(u).Add(&account{ID: "a"})
@@ -261,7 +261,7 @@ func TestExplorationsThatCanNotWork(t *testing.T) {
 
 // What is left out because of MaxRuns is told, and the rest is not made.
 func TestMaxRuns(t *testing.T) {
-	schema := newSchema(true)
+	schema := newSchema(Capabilities{})
 	e := newExplorer(Exploration{
 		Config:    uow.Config{Collections: schema.all()},
 		Invariant: func(context.Context, *Run) error { return nil },
