@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -347,6 +348,7 @@ func lockedDoNotConflict(k *kit) {
 					if err == nil {
 						a.Balance++
 					}
+					runtime.Gosched() // lets others in between
 					return err
 				})
 				if err != nil {
