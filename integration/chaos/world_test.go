@@ -90,7 +90,9 @@ func newWorld(t *testing.T, s stores.Store) *world {
 		Indexes: []uow.Index[thing]{{Name: "unit", Kind: uow.String, Value: func(a *thing) any { return a.Unit }}},
 	})
 	o := stores.Options{MaxConns: maxConns, Config: uow.Config{Collections: []uow.AnyCollection{w.things}, ResolveTimeout: time.Minute}}
+	o.Config.Retry = uow.Retry{MaxAttempts: 1000} // who looks is not the one who is tested
 	w.direct = s.Open(t, o)
+	o.Config.Retry = uow.Retry{}
 	o.Name, o.Address = w.direct.Name, proxy.Address()
 	w.db = s.Open(t, o)
 	o.Config.ResolveTimeout, o.CommitTimeout = patience, patience
