@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/mvcc"
 	"github.com/uow-go/uow/uowtest"
 )
 
 func TestStore(t *testing.T) {
-	var s *store
+	var s *mvcc.Store
 	uowtest.TestStore(t, uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			db, err := Open(t.Context(), cfg)
@@ -16,13 +17,9 @@ func TestStore(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = db.Close() })
-			s = db.Store().(*store)
+			s = db.Store().(*mvcc.Store)
 			return db
 		},
-		InUse: func() int {
-			s.mu.RLock()
-			defer s.mu.RUnlock()
-			return len(s.pins.list)
-		},
+		InUse: func() int { return s.InUse() },
 	})
 }

@@ -1,91 +1,101 @@
-package memory
+package mvcc
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/uow-go/uow/outbox"
 )
 
-// cursor is how far one relay has read, and what it could not publish.
-type cursor struct {
-	position int64
-	epoch    int64
-	held     map[int64]outbox.Hold
+// changeLog makes what fn, which is given the log as it is, says to change.
+func (s *Store) changeLog(ctx context.Context, fn func(*Log) (Change, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.change(&request{log: func() (Change, error) { return fn(&s.log) }})
+}
+
+// cursorChange returns a change of one cursor.
+func cursorChange(name string, c CursorChange) Change {
+	c.Name = name
+	return Change{Cursors: []CursorChange{c}}
 }
 
 // Acquire implements outbox.Log.
-func (s *store) Acquire(ctx context.Context, name string) (lease outbox.Lease, err error) {
-	err = s.locked(ctx, func() error {
-		c, ok := s.log.cursors[name]
-		if !ok {
-			c = &cursor{held: map[int64]outbox.Hold{}}
-			s.log.cursors[name] = c
+func (s *Store) Acquire(ctx context.Context, name string) (lease outbox.Lease, err error) {
+	err = s.changeLog(ctx, func(l *Log) (Change, error) {
+		lease = outbox.Lease{Cursor: name, Epoch: l.Epochs + 1}
+		if c, ok := l.Cursors[name]; ok {
+			lease.Position = c.Position
 		}
-		s.log.epochs++
-		c.epoch = s.log.epochs
-		lease = outbox.Lease{Cursor: name, Epoch: c.epoch, Position: c.position}
-		return nil
+		return cursorChange(name, CursorChange{Position: lease.Position, Epoch: lease.Epoch}), nil
 	})
-	return lease, err
+	if err != nil {
+		return outbox.Lease{}, err
+	}
+	return lease, nil
 }
 
 // Settle implements outbox.Log.
-func (s *store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
-	return s.locked(ctx, func() error {
-		c, ok := s.log.cursors[lease.Cursor]
-		if !ok || c.epoch != lease.Epoch {
-			return outbox.ErrLeaseLost
+func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+	return s.changeLog(ctx, func(l *Log) (Change, error) {
+		c, ok := l.Cursors[lease.Cursor]
+		if !ok || c.Epoch != lease.Epoch {
+			return Change{}, outbox.ErrLeaseLost
 		}
-		holds, err := c.holds(&s.log, settlement.Hold)
+		holds, err := s.holds(c, settlement.Hold)
 		if err != nil {
-			return err
+			return Change{}, err
 		}
-		maps.Copy(c.held, holds)
+		change := CursorChange{Position: c.Position, Epoch: c.Epoch, Hold: holds}
 		if settlement.Position > 0 {
-			c.position = settlement.Position
+			change.Position = settlement.Position
 		}
 		for _, position := range settlement.Release {
-			delete(c.held, position)
+			_, held := c.Held[position]
+			if held || slices.ContainsFunc(holds, func(h outbox.Hold) bool { return h.Position == position }) {
+				change.Gone = append(change.Gone, position)
+			}
 		}
-		return nil
+		if change.Position == c.Position && len(change.Hold) == 0 && len(change.Gone) == 0 {
+			return Change{}, nil
+		}
+		return cursorChange(lease.Cursor, change), nil
 	})
 }
 
-// holds returns what a settlement holds, by position: not what was discarded in
-// the meantime.
-func (c *cursor) holds(l *log, all []outbox.Hold) (map[int64]outbox.Hold, error) {
-	holds := make(map[int64]outbox.Hold, len(all))
+// holds returns what a settlement holds: not what was discarded in the meantime.
+func (s *Store) holds(c *Cursor, all []outbox.Hold) ([]outbox.Hold, error) {
+	var holds []outbox.Hold
 	for _, h := range all {
-		old, held := c.held[h.Position]
-		if h.Position <= c.position && !held {
+		old, held := c.Held[h.Position]
+		if h.Position <= c.Position && !held {
 			continue
 		}
-		if _, ok := l.message(h.Position); !ok {
-			return nil, fmt.Errorf("memory: settle: there is no message at position %d", h.Position)
+		if _, ok := s.log.message(h.Position); !ok {
+			return nil, s.errorf("settle: there is no message at position %d", h.Position)
 		}
 		if held {
 			h.Since = old.Since
 		}
-		holds[h.Position] = h
+		holds = append(holds, h)
 	}
 	return holds, nil
 }
 
 // Held implements outbox.Log.
-func (s *store) Held(ctx context.Context, name string, filter outbox.HeldFilter) (held []outbox.Held, err error) {
-	err = s.locked(ctx, func() error {
-		c, ok := s.log.cursors[name]
+func (s *Store) Held(ctx context.Context, name string, filter outbox.HeldFilter) (held []outbox.Held, err error) {
+	err = s.reading(ctx, func() error {
+		c, ok := s.log.Cursors[name]
 		if !ok {
 			return nil
 		}
-		for _, position := range slices.Sorted(maps.Keys(c.held)) {
+		for _, position := range slices.Sorted(maps.Keys(c.Held)) {
 			if filter.Limit > 0 && len(held) == filter.Limit {
 				break
 			}
-			h := c.held[position]
+			h := c.Held[position]
 			if m, ok := s.log.message(position); ok && selects(filter, h) {
 				held = append(held, outbox.Held{Hold: h, Message: copyMessage(m)})
 			}
@@ -108,46 +118,58 @@ func selects(f outbox.HeldFilter, h outbox.Hold) bool {
 }
 
 // Redrive implements outbox.Log.
-func (s *store) Redrive(ctx context.Context, name string, positions []int64) (int, error) {
-	return s.change(ctx, name, positions, func(c *cursor, h outbox.Hold) bool {
+func (s *Store) Redrive(ctx context.Context, name string, positions []int64) (int, error) {
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
 		if h.State != outbox.Parked {
 			return false
 		}
 		h.State, h.Attempts, h.NextAt = outbox.Retrying, 0, h.Since
-		c.held[h.Position] = h
+		change.Hold = append(change.Hold, h)
 		return true
 	})
 }
 
 // Discard implements outbox.Log.
-func (s *store) Discard(ctx context.Context, name string, positions []int64) (int, error) {
-	return s.change(ctx, name, positions, func(c *cursor, h outbox.Hold) bool {
-		delete(c.held, h.Position)
+func (s *Store) Discard(ctx context.Context, name string, positions []int64) (int, error) {
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
+		change.Gone = append(change.Gone, h.Position)
 		return true
 	})
 }
 
-// change applies fn to held messages and counts how many it changed.
-func (s *store) change(ctx context.Context, name string, positions []int64, fn func(*cursor, outbox.Hold) bool) (changed int, err error) {
-	err = s.locked(ctx, func() error {
-		c, ok := s.log.cursors[name]
+// changeHeld has fn add what becomes of held messages, and counts how many it
+// changed.
+func (s *Store) changeHeld(ctx context.Context, name string, positions []int64, fn func(*CursorChange, outbox.Hold) bool) (changed int, err error) {
+	err = s.changeLog(ctx, func(l *Log) (Change, error) {
+		c, ok := l.Cursors[name]
 		if !ok {
-			return nil
+			return Change{}, nil
 		}
+		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch}, map[int64]bool{}
 		for _, position := range positions {
-			if h, ok := c.held[position]; ok && fn(c, h) {
+			h, held := c.Held[position]
+			if held && !seen[position] && fn(&change, h) {
 				changed++
 			}
+			seen[position] = true
 		}
-		return nil
+		if changed == 0 {
+			return Change{}, nil
+		}
+		return cursorChange(name, change), nil
 	})
-	return changed, err
+	if err != nil {
+		return 0, err
+	}
+	return changed, nil
 }
 
 // Drop implements outbox.Log.
-func (s *store) Drop(ctx context.Context, name string) error {
-	return s.locked(ctx, func() error {
-		delete(s.log.cursors, name)
-		return nil
+func (s *Store) Drop(ctx context.Context, name string) error {
+	return s.changeLog(ctx, func(l *Log) (Change, error) {
+		if _, ok := l.Cursors[name]; !ok {
+			return Change{}, nil
+		}
+		return cursorChange(name, CursorChange{Dropped: true}), nil
 	})
 }

@@ -1,4 +1,4 @@
-package memory
+package mvcc
 
 import (
 	"bytes"
@@ -14,95 +14,94 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-// log is the outbox: messages by position, and the cursors that read them.
-type log struct {
-	messages []driver.Message
-	end      int64
-	cursors  map[string]*cursor
-	// epochs is the greatest epoch given to any lease. It is one number for all
+// Log is the outbox: messages by position, and the cursors that read them.
+type Log struct {
+	Messages []driver.Message
+	// End is the position of the newest message that there ever was.
+	End     int64
+	Cursors map[string]*Cursor
+	// Epochs is the greatest epoch given to any lease. It is one number for all
 	// cursors, so that a cursor that was dropped and made again does not give an
 	// epoch twice.
-	epochs int64
+	Epochs int64
 }
 
-// append gives messages their positions.
-func (l *log) append(messages []driver.Message) {
-	for _, m := range messages {
-		l.end++
-		m.Position = l.end
-		l.messages = append(l.messages, m)
-	}
+// Cursor is how far one relay has read, and what it could not publish.
+type Cursor struct {
+	Position int64
+	Epoch    int64
+	Held     map[int64]outbox.Hold
 }
 
 // after returns the place of the first message after a position.
-func (l *log) after(position int64) int {
-	return sort.Search(len(l.messages), func(i int) bool { return l.messages[i].Position > position })
+func (l *Log) after(position int64) int {
+	return sort.Search(len(l.Messages), func(i int) bool { return l.Messages[i].Position > position })
 }
 
 // message returns the message at a position.
-func (l *log) message(position int64) (driver.Message, bool) {
+func (l *Log) message(position int64) (driver.Message, bool) {
 	i := l.after(position - 1)
-	if i == len(l.messages) || l.messages[i].Position != position {
+	if i == len(l.Messages) || l.Messages[i].Position != position {
 		return driver.Message{}, false
 	}
-	return l.messages[i], true
+	return l.Messages[i], true
 }
 
 // Scan implements outbox.Log.
-func (s *store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, after, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return nil, after, ErrClosed
-	}
+func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
 	next = after
-	for _, m := range s.log.messages[s.log.after(after):] {
-		if len(messages) >= limit {
-			break
+	err = s.reading(ctx, func() error {
+		for _, m := range s.log.Messages[s.log.after(after):] {
+			if len(messages) >= limit {
+				break
+			}
+			next = m.Position
+			if len(topics) == 0 || slices.Contains(topics, m.Topic) {
+				messages = append(messages, copyMessage(m))
+			}
 		}
-		next = m.Position
-		if len(topics) == 0 || slices.Contains(topics, m.Topic) {
-			messages = append(messages, copyMessage(m))
-		}
-	}
-	return messages, next, nil
+		return nil
+	})
+	return messages, next, err
 }
 
 // Trim implements outbox.Log.
-func (s *store) Trim(ctx context.Context, before time.Time, limit int) (deleted int, err error) {
-	err = s.locked(ctx, func() error {
-		passed := s.log.passed()
-		s.log.messages = slices.DeleteFunc(s.log.messages, func(m driver.Message) bool {
-			if deleted >= limit || m.Position > passed || !m.CreatedAt.Before(before) || s.log.held(m.Position) {
-				return false
+func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (deleted int, err error) {
+	var trimmed []int64
+	err = s.changeLog(ctx, func(l *Log) (Change, error) {
+		passed := l.passed()
+		for _, m := range l.Messages {
+			if len(trimmed) >= limit || m.Position > passed {
+				break
 			}
-			deleted++
-			return true
-		})
-		return nil
+			if m.CreatedAt.Before(before) && !l.held(m.Position) {
+				trimmed = append(trimmed, m.Position)
+			}
+		}
+		return Change{Trimmed: trimmed}, nil
 	})
-	return deleted, err
+	if err != nil {
+		return 0, err
+	}
+	return len(trimmed), nil
 }
 
 // passed returns the position that every cursor has reached: 0 when there is no
 // cursor, since nothing was delivered then.
-func (l *log) passed() int64 {
-	if len(l.cursors) == 0 {
+func (l *Log) passed() int64 {
+	if len(l.Cursors) == 0 {
 		return 0
 	}
-	passed := l.end
-	for _, c := range l.cursors {
-		passed = min(passed, c.position)
+	passed := l.End
+	for _, c := range l.Cursors {
+		passed = min(passed, c.Position)
 	}
 	return passed
 }
 
-func (l *log) held(position int64) bool {
-	for _, c := range l.cursors {
-		if _, ok := c.held[position]; ok {
+func (l *Log) held(position int64) bool {
+	for _, c := range l.Cursors {
+		if _, ok := c.Held[position]; ok {
 			return true
 		}
 	}
@@ -110,10 +109,10 @@ func (l *log) held(position int64) bool {
 }
 
 // Stats implements outbox.Log.
-func (s *store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
-	err = s.locked(ctx, func() error {
-		stats = outbox.Stats{End: s.log.end, Messages: int64(len(s.log.messages))}
-		for _, name := range slices.Sorted(maps.Keys(s.log.cursors)) {
+func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
+	err = s.reading(ctx, func() error {
+		stats = outbox.Stats{End: s.log.End, Messages: int64(len(s.log.Messages))}
+		for _, name := range slices.Sorted(maps.Keys(s.log.Cursors)) {
 			stats.Cursors = append(stats.Cursors, s.log.describe(name))
 		}
 		return nil
@@ -121,10 +120,10 @@ func (s *store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	return stats, err
 }
 
-func (l *log) describe(name string) outbox.CursorStats {
-	c := l.cursors[name]
-	stats := outbox.CursorStats{Cursor: name, Position: c.position, Epoch: c.epoch}
-	for _, h := range c.held {
+func (l *Log) describe(name string) outbox.CursorStats {
+	c := l.Cursors[name]
+	stats := outbox.CursorStats{Cursor: name, Position: c.Position, Epoch: c.Epoch}
+	for _, h := range c.Held {
 		switch h.State {
 		case outbox.Retrying:
 			stats.Retrying++
@@ -134,8 +133,8 @@ func (l *log) describe(name string) outbox.CursorStats {
 			stats.Parked++
 		}
 	}
-	for _, m := range l.messages {
-		if _, held := c.held[m.Position]; !held && m.Position <= c.position {
+	for _, m := range l.Messages {
+		if _, held := c.Held[m.Position]; !held && m.Position <= c.Position {
 			continue
 		}
 		if stats.OldestAt.IsZero() || m.CreatedAt.Before(stats.OldestAt) {
@@ -146,7 +145,7 @@ func (l *log) describe(name string) outbox.CursorStats {
 }
 
 // Subscribe implements outbox.Log.
-func (s *store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }
+func (s *Store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }
 
 func copyMessage(m driver.Message) driver.Message {
 	m.Payload = bytes.Clone(m.Payload)

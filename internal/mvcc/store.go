@@ -1,8 +1,7 @@
-package memory
+package mvcc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,63 +11,78 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-// ErrClosed is returned by everything after the store was closed.
-var ErrClosed = errors.New("memory: the store is closed")
-
-var (
-	errEnded     = errors.New("memory: the transaction has ended")
-	errNotNested = errors.New("memory: no nested part is open")
-)
-
-// Open returns a new, empty database. Closing it forgets everything.
-func Open(ctx context.Context, cfg uow.Config) (*uow.DB, error) {
-	return uow.Open(ctx, newStore(), cfg)
+// Options are what stores that share the engine differ in.
+type Options struct {
+	// Name is what errors begin with.
+	Name string
+	// Closed is what everything returns after the store was closed.
+	Closed error
+	// Journal makes changes durable; nil for a store that forgets.
+	Journal Journal
 }
 
-// store is a driver.Store and an outbox.Log.
-type store struct {
+// Store is a driver.Store and an outbox.Log.
+type Store struct {
+	options Options
+	group   group
+
 	mu     sync.RWMutex
 	closed bool
 	tables map[string]*table
-	// commits numbers the commits; a snapshot is such a number.
+	// commits numbers the commits. Those after visible are not durable yet: no
+	// snapshot sees them, and they are taken back when they can't be made so.
 	commits int64
-	pins    pins
-	garbage []garbage
-	log     log
+	// visible is the newest commit that snapshots see; a snapshot is such a number.
+	visible int64
+	// position is that of the newest message, durable or not.
+	position int64
+	pins     pins
+	garbage  []garbage
+	log      Log
 
 	subscribers outbox.Subscribers
 }
 
 var (
-	_ driver.Store = (*store)(nil)
-	_ outbox.Log   = (*store)(nil)
+	_ driver.Store = (*Store)(nil)
+	_ outbox.Log   = (*Store)(nil)
 )
 
-func newStore() *store {
-	return &store{
-		tables: map[string]*table{},
-		log:    log{cursors: map[string]*cursor{}},
-	}
+// New returns an empty store.
+func New(options Options) *Store {
+	return &Store{options: options, tables: map[string]*table{}, log: Log{Cursors: map[string]*Cursor{}}}
+}
+
+// errorf returns an error that begins with the store's name.
+func (s *Store) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", s.options.Name, fmt.Errorf(format, args...))
+}
+
+// InUse counts the snapshots that transactions have.
+func (s *Store) InUse() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.pins.list)
 }
 
 // Register implements driver.Store.
-func (s *store) Register(ctx context.Context, collections []driver.Collection) error {
+func (s *Store) Register(ctx context.Context, collections []driver.Collection) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return ErrClosed
+		return s.options.Closed
 	}
 	tables := make(map[string]*table, len(collections))
 	for _, c := range collections {
 		if _, taken := tables[c.Name]; taken || c.Name == "" {
-			return fmt.Errorf("%w: memory: collection name %q is empty or taken", uow.ErrConfig, c.Name)
+			return s.errorf("%w: collection name %q is empty or taken", uow.ErrConfig, c.Name)
 		}
 		t, err := newTable(c)
 		if err != nil {
-			return err
+			return s.errorf("%w", err)
 		}
 		tables[c.Name] = t
 	}
@@ -77,48 +91,42 @@ func (s *store) Register(ctx context.Context, collections []driver.Collection) e
 }
 
 // Begin implements driver.Store. The snapshot is taken by the first read.
-func (s *store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return nil, ErrClosed
+		return nil, s.options.Closed
 	}
 	return &tx{store: s}, nil
 }
 
-// Close implements driver.Store.
-func (s *store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.tables, s.garbage, s.log = nil, nil, log{}
-	return nil
-}
+// Close implements driver.Store. It waits for commits that are running.
+func (s *Store) Close() error { return s.change(&request{closing: true}) }
 
 // table returns the table of a collection. The store is locked.
-func (s *store) table(collection string) (*table, error) {
+func (s *Store) table(collection string) (*table, error) {
 	if s.closed {
-		return nil, ErrClosed
+		return nil, s.options.Closed
 	}
 	t, ok := s.tables[collection]
 	if !ok {
-		return nil, fmt.Errorf("%w: memory: collection %q is not registered", uow.ErrConfig, collection)
+		return nil, s.errorf("%w: collection %q is not registered", uow.ErrConfig, collection)
 	}
 	return t, nil
 }
 
-// locked runs fn with the store locked and open.
-func (s *store) locked(ctx context.Context, fn func() error) error {
+// reading runs fn with the store open and locked against changes.
+func (s *Store) reading(ctx context.Context, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if s.closed {
-		return ErrClosed
+		return s.options.Closed
 	}
 	return fn()
 }
