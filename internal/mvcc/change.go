@@ -214,3 +214,9 @@ func (l *Log) applyCursor(change *CursorChange) {
 		delete(c.Held, position)
 	}
 }
+
+// Decide runs fn between the changes, and returns when all that came before it are
+// decided.
+func (s *Store) Decide(fn func()) error {
+	return s.change(&request{log: func() (Change, error) { fn(); return Change{}, nil }})
+}

@@ -1,0 +1,2 @@
+// Package files is a store over plain files.
+package files
