@@ -54,7 +54,7 @@ func (d directory) List(dir string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	return f.ReadDir(-1)
 }
 
