@@ -1,11 +1,11 @@
 package uow
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +22,18 @@ type CollectionConfig[T any] struct {
 	ID func(*T) string
 	// Codec encodes aggregates. Default: JSON.
 	Codec Codec[T]
+	// Upcasters bring documents of older versions of the aggregate's schema up to
+	// date as they are loaded: the first from version 0 to 1, and so on. The version
+	// of new documents is the number of upcasters, kept as their member "$schema";
+	// documents without it have version 0. Documents are rewritten when their
+	// aggregate changes, not before. Not with a Codec. Default: none.
+	Upcasters []Upcaster
+	// Table maps the collection to a table of the user's, in the place of Codec and
+	// Indexes. Default: none, the store makes a table of documents.
+	Table *Table[T]
+	// References say which collections aggregates refer to, so that commits write
+	// them in the right order. Default: none.
+	References []Reference[T]
 	// Indexes are the values that queries can ask for. Default: none, which
 	// leaves queries by id.
 	Indexes []Index[T]
@@ -39,11 +51,6 @@ type Codec[T any] interface {
 	// Decode fills the zero aggregate that it is given.
 	Decode(body []byte, aggregate *T) error
 }
-
-type jsonCodec[T any] struct{}
-
-func (jsonCodec[T]) Encode(aggregate *T) ([]byte, error)    { return json.Marshal(aggregate) }
-func (jsonCodec[T]) Decode(body []byte, aggregate *T) error { return json.Unmarshal(body, aggregate) }
 
 // Index is a value of each aggregate that queries can ask for, kept in a column
 // of its own.
@@ -63,14 +70,20 @@ type Index[T any] struct {
 // Kind is the type of an index' values.
 type Kind = driver.Kind
 
-// The kinds of index values. Strings are ordered by bytes; times have
-// microseconds; false is before true.
+// The kinds of index values, and of columns. Strings are ordered by bytes; times
+// have microseconds; false is before true. The last three are for columns of a Table,
+// and queries can't compare them: []byte, the text of a number with a fixed number of
+// digits, and JSON.
 const (
 	String = driver.String
 	Int    = driver.Int
 	Float  = driver.Float
 	Bool   = driver.Bool
 	Time   = driver.Time
+
+	Bytes   = driver.Bytes
+	Decimal = driver.Decimal
+	JSON    = driver.JSON
 )
 
 // Collection is a kind of aggregate: plain structs of type T, each with an id. It
@@ -81,12 +94,26 @@ type Collection[T any] struct {
 	id     func(*T) string
 	codec  Codec[T]
 	values []func(*T) any
+	table  *mapping[T] // nil for documents
+	refers []Reference[T]
+	unique bool // has a unique index
 	err    error
 }
 
 // AnyCollection is a *Collection of any type, as Config.Collections lists them.
 type AnyCollection interface {
 	describe() (driver.Collection, error)
+	refersTo() []string
+}
+
+// Describe returns what stores are told of collections, in the order in which Open
+// registers them. Packages of stores use it to write SQL for them.
+func Describe(collections ...AnyCollection) ([]driver.Collection, error) {
+	db := &DB{collections: make(map[string]int, len(collections))}
+	if err := db.list(collections); err != nil {
+		return nil, err
+	}
+	return db.descs, nil
 }
 
 // NewCollection returns the collection with all defaults: aggregates are stored
@@ -100,30 +127,86 @@ func NewCollection[T any](name string) *Collection[T] {
 // Open.
 func Define[T any](cfg CollectionConfig[T]) *Collection[T] {
 	c := &Collection[T]{
-		desc:  driver.Collection{Name: cfg.Name, Disposable: cfg.Disposable},
-		id:    cfg.ID,
-		codec: cfg.Codec,
+		desc:   driver.Collection{Name: cfg.Name, Disposable: cfg.Disposable},
+		id:     cfg.ID,
+		codec:  cfg.Codec,
+		refers: cfg.References,
+	}
+	c.err = c.define(cfg)
+	return c
+}
+
+func (c *Collection[T]) define(cfg CollectionConfig[T]) error {
+	if err := checkName("collection", cfg.Name); err != nil {
+		return err
+	}
+	if err := conflicting(cfg); err != nil {
+		return err
 	}
 	for _, index := range cfg.Indexes {
 		c.desc.Indexes = append(c.desc.Indexes, driver.Index{Name: index.Name, Kind: index.Kind, Unique: index.Unique})
 		c.values = append(c.values, index.Value)
 	}
 	if c.codec == nil {
-		c.codec = jsonCodec[T]{}
+		c.codec = newJSONCodec[T](cfg.Upcasters)
+	}
+	if cfg.Table != nil {
+		if err := c.mapTable(cfg.Table); err != nil {
+			return err
+		}
+	}
+	for i, r := range cfg.References {
+		if r.To == "" || r.IDs == nil {
+			return configError("collection %s: References[%d] needs To and IDs", cfg.Name, i)
+		}
+		c.desc.SelfReferring = c.desc.SelfReferring || r.To == cfg.Name
 	}
 	if c.id == nil {
-		c.id, c.err = fieldID[T]()
+		id, err := fieldID[T]()
+		if err != nil {
+			return err
+		}
+		c.id = id
 	}
-	if c.err == nil {
-		c.err = c.validate()
+	return c.validate()
+}
+
+// conflicting refuses settings that exclude each other.
+func conflicting[T any](cfg CollectionConfig[T]) error {
+	switch {
+	case cfg.Table != nil && (cfg.Codec != nil || len(cfg.Indexes) > 0 || len(cfg.Upcasters) > 0):
+		return configError("collection %s: a Table has no Codec, Indexes or Upcasters", cfg.Name)
+	case cfg.Codec != nil && len(cfg.Upcasters) > 0:
+		return configError("collection %s: Upcasters are for JSON, and a Codec is given", cfg.Name)
+	case slices.ContainsFunc(cfg.Upcasters, func(u Upcaster) bool { return u == nil }):
+		return configError("collection %s: one of the Upcasters is nil", cfg.Name)
 	}
-	return c
+	return nil
 }
 
 // Name returns the collection's name.
 func (c *Collection[T]) Name() string { return c.desc.Name }
 
 func (c *Collection[T]) describe() (driver.Collection, error) { return c.desc, c.err }
+
+func (c *Collection[T]) refersTo() (names []string) {
+	for _, r := range c.refers {
+		names = append(names, r.To)
+	}
+	return names
+}
+
+// refersAt returns the rows that an aggregate refers to.
+func (c *Collection[T]) refersAt(a *T) (rows []rowKey) {
+	for _, r := range c.refers {
+		for _, id := range r.IDs(a) {
+			if id != "" {
+				rows = append(rows, rowKey{r.To, id})
+			}
+		}
+	}
+	return rows
+}
 
 func fieldID[T any]() (func(*T) string, error) {
 	t := reflect.TypeFor[T]()
@@ -137,11 +220,12 @@ func fieldID[T any]() (func(*T) string, error) {
 }
 
 func (c *Collection[T]) validate() error {
-	if err := checkName("collection", c.desc.Name); err != nil {
-		return err
-	}
 	seen := map[string]bool{"id": true, "version": true, "sequence": true, "body": true}
+	if t := c.desc.Table; t != nil {
+		seen = map[string]bool{"id": true, strings.ToLower(t.Key): true, strings.ToLower(t.Version): true, strings.ToLower(t.Sequence): true}
+	}
 	for i, index := range c.desc.Indexes {
+		c.unique = c.unique || index.Unique
 		if err := checkName("index", index.Name); err != nil {
 			return fmt.Errorf("%w (collection %s)", err, c.desc.Name)
 		}
@@ -149,7 +233,7 @@ func (c *Collection[T]) validate() error {
 			return configError("collection %s: index name %q is taken; case does not count", c.desc.Name, index.Name)
 		}
 		seen[strings.ToLower(index.Name)] = true
-		if index.Kind < String || index.Kind > Time {
+		if !index.Kind.Comparable() && c.table == nil {
 			return configError("collection %s: index %s has no kind", c.desc.Name, index.Name)
 		}
 		if c.values[i] == nil {
@@ -171,6 +255,10 @@ func checkName(what, name string) error {
 func (c *Collection[T]) indexes(a *T) ([]driver.Value, error) {
 	if len(c.values) == 0 {
 		return nil, nil
+	}
+	if c.table != nil {
+		img, err := c.capture(a)
+		return img.columns, err
 	}
 	out := make([]driver.Value, len(c.values))
 	for i, value := range c.values {
@@ -227,5 +315,8 @@ func convert(v any, kind Kind) (driver.Value, error) {
 }
 
 func kindName(k Kind) string {
-	return map[Kind]string{String: "String", Int: "Int", Float: "Float", Bool: "Bool", Time: "Time"}[k]
+	return map[Kind]string{
+		String: "String", Int: "Int", Float: "Float", Bool: "Bool", Time: "Time",
+		Bytes: "Bytes", Decimal: "Decimal", JSON: "JSON",
+	}[k]
 }

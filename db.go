@@ -52,7 +52,9 @@ type DB struct {
 	collections map[string]int
 	listed      []AnyCollection
 	descs       []driver.Collection
+	groups      []group
 	cfg         Config
+	options     UnitOptions
 }
 
 // Open makes a DB of a store. Packages of stores call it; users call the Open of
@@ -69,25 +71,42 @@ func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
 	}
 	cfg.Retry = cfg.Retry.withDefaults()
 	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections))}
-	for i, c := range cfg.Collections {
-		if c == nil {
-			return nil, configError("Config.Collections[%d] is nil", i)
-		}
-		desc, err := c.describe()
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(db.descs, func(d driver.Collection) bool { return strings.EqualFold(d.Name, desc.Name) }) {
-			return nil, configError("collection %s is listed twice; case does not count", desc.Name)
-		}
-		db.collections[desc.Name] = i
-		db.listed = append(db.listed, c)
-		db.descs = append(db.descs, desc)
+	if err := db.list(cfg.Collections); err != nil {
+		return nil, err
 	}
 	if err := store.Register(ctx, db.descs); err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// list takes the collections, in the order in which their rows are written.
+func (db *DB) list(collections []AnyCollection) error {
+	var names []string
+	var targets [][]string
+	for i, c := range collections {
+		if c == nil {
+			return configError("Config.Collections[%d] is nil", i)
+		}
+		desc, err := c.describe()
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, desc.Name) }) {
+			return configError("collection %s is listed twice; case does not count", desc.Name)
+		}
+		names, targets = append(names, desc.Name), append(targets, c.refersTo())
+	}
+	groups, order, err := rankCollections(names, targets)
+	if err != nil {
+		return err
+	}
+	for place, i := range order {
+		desc, _ := collections[i].describe()
+		db.collections[desc.Name] = place
+		db.listed, db.descs, db.groups = append(db.listed, collections[i]), append(db.descs, desc), append(db.groups, groups[i])
+	}
+	return nil
 }
 
 // Store returns the store beneath, for packages that know more of it than the
@@ -107,8 +126,15 @@ func (db *DB) Close() error { return db.store.Close() }
 // The ctx that fn gets ends with the unit. fn must not keep the unit, or hand it
 // to other goroutines: see Unit. Where Config.Retry asks for it, fn runs again.
 func (db *DB) Do(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
+	return db.again(ctx, func(ctx context.Context) error { return db.try(ctx, fn) })
+}
+
+// again runs attempts until one goes well, or is not worth another.
+func (db *DB) again(ctx context.Context, try func(ctx context.Context) error) error {
+	ctx, cancel := db.limited(ctx)
+	defer cancel()
 	for attempt := 1; ; attempt++ {
-		err := db.try(ctx, fn)
+		err := try(ctx)
 		if err == nil || !db.cfg.Retry.again(attempt, err) || !db.cfg.Retry.pause(ctx, attempt) {
 			return err
 		}
@@ -162,7 +188,10 @@ func (db *DB) Begin() *Unit { return db.newUnit(false) }
 
 func (db *DB) newUnit(managed bool) *Unit {
 	now := db.cfg.Now().UTC().Truncate(time.Microsecond) // what every store can keep
-	return &Unit{db: db, id: newID(now), now: now, managed: managed}
+	return &Unit{
+		db: db, id: newID(now), now: now, managed: managed,
+		options: driver.TxOptions{Serializable: db.options.Serializable},
+	}
 }
 
 func (db *DB) index(c AnyCollection, name string) (int, error) {

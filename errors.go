@@ -37,6 +37,10 @@ var (
 	// already has the value.
 	ErrDuplicate = driver.ErrDuplicate
 
+	// ErrCycle is returned by a commit that would have to insert, or delete,
+	// aggregates that refer to each other in a circle.
+	ErrCycle = errors.New("uow: references form a cycle")
+
 	// ErrConfig is what errors.Is finds in the errors of a wrong Config,
 	// collection or query.
 	ErrConfig = errors.New("uow: wrong configuration")

@@ -169,18 +169,18 @@ type savedEntry[T any] struct {
 	entry *entry[T]
 	node  node
 	value *T
-	body  []byte
+	image image
 }
 
 // mark remembers the aggregates as they are.
 func (m *identityMap[T]) mark() (restore func() error, err error) {
 	saved := make([]savedEntry[T], len(m.order))
 	for i, e := range m.order {
-		body, err := m.collection.codec.Encode(e.value)
+		img, err := m.collection.capture(e.value)
 		if err != nil {
-			return nil, fmt.Errorf("uow: %s/%s: encode: %w", e.collection, e.id, err)
+			return nil, err
 		}
-		saved[i] = savedEntry[T]{entry: e, node: e.node, value: e.value, body: body}
+		saved[i] = savedEntry[T]{entry: e, node: e.node, value: e.value, image: img}
 	}
 	return func() error { return m.returnTo(saved) }, nil
 }
@@ -207,13 +207,13 @@ func (m *identityMap[T]) returnTo(saved []savedEntry[T]) error {
 
 // bringBack gives an aggregate that has changed since the state it had.
 func (m *identityMap[T]) bringBack(s savedEntry[T]) error {
-	now, err := m.collection.codec.Encode(s.value)
-	if err == nil && slices.Equal(now, s.body) {
+	now, err := m.collection.capture(s.value)
+	if err == nil && now.equal(s.image) {
 		return nil
 	}
-	before := new(T)
-	if err := m.collection.codec.Decode(s.body, before); err != nil {
-		return fmt.Errorf("uow: %s/%s: decode: %w", s.node.collection, s.node.id, err)
+	before, err := m.collection.restore(s.node.id, s.image)
+	if err != nil {
+		return err
 	}
 	*s.value = *before
 	return nil

@@ -15,7 +15,10 @@ import (
 //	})
 //
 // Aggregates must satisfy all conditions. They come ordered by Order, then by
-// id. Limit 0 means no limit. Fields are the collection's indexes, and "id".
+// id. Limit 0 means no limit. Fields are the collection's indexes, and "id"; in a
+// collection with a Table they are its columns, but for kinds that can't be compared.
+// Except are ids that do not count; After is a place in the order, for which
+// Reader.Page is the easier way.
 type Query = driver.Query
 
 // Condition compares a field with values.
@@ -53,6 +56,10 @@ func GreaterOrEqual(field string, value any) Condition {
 	return condition(field, driver.GreaterOrEqual, value)
 }
 
+// Prefix is satisfied by aggregates whose field, of kind String or the id, begins
+// with the text, byte by byte.
+func Prefix(field, text string) Condition { return condition(field, driver.Prefix, text) }
+
 // Ascending orders by a field, smallest first; aggregates without a value come
 // first.
 func Ascending(field string) Order { return Order{Field: field} }
@@ -77,26 +84,54 @@ func normalize(c driver.Collection, q Query) (Query, error) {
 	}
 	q.Where = where
 	for _, order := range q.Order {
-		if _, ok := c.Column(order.Field); !ok {
-			return q, unknownField(c, order.Field)
+		if err := checkField(c, order.Field); err != nil {
+			return q, err
 		}
 	}
 	if q.Limit < 0 {
 		return q, configError("query of %s: limit %d is negative", c.Name, q.Limit)
 	}
+	return normalizePlace(c, q)
+}
+
+func normalizePlace(c driver.Collection, q Query) (Query, error) {
+	if q.After == nil {
+		return q, nil
+	}
+	if len(q.After.Values) != len(q.Order) {
+		return q, configError("query of %s: After has %d values, want one for each of the %d orders", c.Name, len(q.After.Values), len(q.Order))
+	}
+	after := &driver.Place{ID: q.After.ID, Values: make([]driver.Value, len(q.Order))}
+	for i, v := range q.After.Values {
+		converted, err := convert(v, c.KindOf(q.Order[i].Field))
+		if err != nil {
+			return q, fmt.Errorf("%w: query of %s: After: field %s: %w", ErrConfig, c.Name, q.Order[i].Field, err)
+		}
+		after.Values[i] = converted
+	}
+	q.After = after
 	return q, nil
 }
 
+func checkField(c driver.Collection, field string) error {
+	if _, ok := c.Column(field); !ok {
+		return unknownField(c, field)
+	}
+	if !c.KindOf(field).Comparable() {
+		return configError("query of %s: column %s is of a kind that can't be compared", c.Name, field)
+	}
+	return nil
+}
+
 func normalizeCondition(c driver.Collection, condition Condition) (Condition, error) {
-	column, ok := c.Column(condition.Field)
-	if !ok {
-		return condition, unknownField(c, condition.Field)
+	if err := checkField(c, condition.Field); err != nil {
+		return condition, err
 	}
-	kind := String
-	if column >= 0 {
-		kind = c.Indexes[column].Kind
+	kind := c.KindOf(condition.Field)
+	if condition.Op == driver.Prefix && kind != String {
+		return condition, configError("query of %s: prefix of %s, which is no String", c.Name, condition.Field)
 	}
-	if condition.Op < driver.Equal || condition.Op > driver.GreaterOrEqual ||
+	if condition.Op < driver.Equal || condition.Op > driver.Prefix ||
 		(condition.Op != driver.In && len(condition.Values) != 1) {
 		return condition, configError("query of %s: condition on %s is not one of the functions' of this package", c.Name, condition.Field)
 	}

@@ -1,10 +1,9 @@
 package uow
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/uow-go/uow/driver"
 )
@@ -15,7 +14,8 @@ type node struct {
 	id         string
 	version    int64 // 0: no row as far as the unit knows
 	sequence   int64
-	body       []byte // as loaded or flushed
+	image      image // as loaded or flushed
+	mapped     bool  // to a Table
 	removed    bool
 	recorded   int  // events recorded since the last flush
 	required   bool // the version is to be checked although nothing changed
@@ -24,7 +24,10 @@ type node struct {
 
 // flushed takes over what the store now has.
 func (n *node) flushed(w *driver.Write) {
-	n.version, n.sequence, n.body = w.Version, w.Sequence, w.Body
+	n.version, n.sequence, n.image = w.Version, w.Sequence, image{body: w.Body}
+	if n.mapped {
+		n.image.columns = w.Indexes
+	}
 	n.recorded, n.write = 0, 0
 	if w.Op == driver.Delete { // the store remembers where an insert goes on
 		n.version, n.sequence = 0, 0
@@ -42,9 +45,26 @@ type entry[T any] struct {
 type identityMap[T any] struct {
 	unit       *Unit
 	collection *Collection[T]
+	group      group
 	entries    map[string]*entry[T]
-	order      []*entry[T] // as they came
-	err        error       // why the collection can't be used
+	order      []*entry[T]         // as they came
+	absent     map[string]struct{} // looked for in vain, in a serializable unit
+	err        error               // why the collection can't be used
+}
+
+// missed notes ids that were looked for in vain.
+func (m *identityMap[T]) missed(ids []string) {
+	if !m.unit.options.Serializable {
+		return
+	}
+	for _, id := range ids {
+		if _, known := m.entries[id]; !known {
+			if m.absent == nil {
+				m.absent = map[string]struct{}{}
+			}
+			m.absent[id] = struct{}{}
+		}
+	}
 }
 
 func (m *identityMap[T]) put(e *entry[T]) {
@@ -55,7 +75,7 @@ func (m *identityMap[T]) put(e *entry[T]) {
 		m.order = append(m.order, e)
 	}
 	m.entries[e.id] = e
-	if r, ok := any(e.value).(Recorder); ok {
+	if r, ok := any(e.value).(Recorder); ok && !m.unit.options.ReadOnly {
 		r.RecordedEvents().attach(m.unit, &e.node)
 	}
 }
@@ -66,22 +86,22 @@ func (m *identityMap[T]) load(row driver.Row) (*entry[T], error) {
 	if e, ok := m.entries[row.ID]; ok {
 		return e, nil
 	}
-	value := new(T)
-	if err := m.collection.codec.Decode(row.Body, value); err != nil {
-		return nil, fmt.Errorf("uow: %s/%s: decode: %w", m.collection.desc.Name, row.ID, err)
+	img := image{body: row.Body, columns: row.Indexes}
+	value, err := m.collection.restore(row.ID, img)
+	if err != nil {
+		return nil, err
 	}
-	e := &entry[T]{value: value, node: node{
-		collection: m.collection.desc.Name,
-		id:         row.ID,
-		version:    row.Version,
-		sequence:   row.Sequence,
-		body:       row.Body,
-	}}
+	e := &entry[T]{value: value, node: m.newNode(row.ID)}
+	e.version, e.sequence, e.image = row.Version, row.Sequence, img
 	if id := m.collection.id(value); id != row.ID {
 		return nil, fmt.Errorf("uow: %s/%s: the aggregate in this row says that its id is %q", m.collection.desc.Name, row.ID, id)
 	}
 	m.put(e)
 	return e, nil
+}
+
+func (m *identityMap[T]) newNode(id string) node {
+	return node{collection: m.collection.desc.Name, id: id, mapped: m.collection.table != nil}
 }
 
 func (m *identityMap[T]) detach() {
@@ -96,120 +116,142 @@ func detach[T any](value *T) {
 	}
 }
 
-func (m *identityMap[T]) changes(cs *driver.ChangeSet, written *[]*node) error {
-	first := len(cs.Writes)
+func (m *identityMap[T]) changes(d *difference) error {
+	first := len(d.changes)
+	reads := m.unit.options.Serializable
 	for _, e := range m.order {
-		w, err := m.change(e)
+		c, err := m.change(e)
 		if err != nil {
 			return err
 		}
 		switch {
-		case w != nil:
-			cs.Writes = append(cs.Writes, *w)
-			*written = append(*written, &e.node)
-		case e.required && !e.removed:
-			cs.Checks = append(cs.Checks, driver.Check{Collection: e.collection, ID: e.id, Version: e.version})
+		case c != nil:
+			d.changes = append(d.changes, *c)
+		case e.removed || e.version == 0:
+		case e.required:
+			d.checks = append(d.checks, driver.Check{Collection: e.collection, ID: e.id, Version: e.version})
+		case reads:
+			d.reads = append(d.reads, driver.Check{Collection: e.collection, ID: e.id, Version: e.version})
 		}
 	}
-	sortWrites(cs.Writes[first:], (*written)[first:])
-	for i := first; i < len(cs.Writes); i++ {
-		(*written)[i].write = i + 1
+	for _, id := range slices.Sorted(maps.Keys(m.absent)) {
+		if _, known := m.entries[id]; !known {
+			d.reads = append(d.reads, driver.Check{Collection: m.collection.desc.Name, ID: id})
+		}
+	}
+	if m.collection.unique && len(d.changes)-first > 1 {
+		releases, err := m.releases(d.changes[first:])
+		d.releases = append(d.releases, releases...)
+		return err
 	}
 	return nil
 }
 
+// difference is what a unit has that the store has not, in the making.
+type difference struct {
+	changes  []change
+	releases []driver.Release
+	checks   []driver.Check
+	reads    []driver.Check // what a serializable unit has only read
+}
+
 // change returns the write that brings the store up to the aggregate, or nil.
-func (m *identityMap[T]) change(e *entry[T]) (*driver.Write, error) {
-	w := driver.Write{
+func (m *identityMap[T]) change(e *entry[T]) (*change, error) {
+	c := &change{node: &e.node, group: m.group, write: driver.Write{
 		Collection: e.collection,
 		ID:         e.id,
 		Expected:   e.version,
 		Version:    e.version + 1,
 		Sequence:   e.sequence + int64(e.recorded),
-	}
+	}}
 	if e.removed {
 		if e.version == 0 {
 			return nil, nil
 		}
-		w.Op = driver.Delete
-		return &w, nil
+		c.write.Op = driver.Delete
+		return c, m.refersBefore(c, e)
 	}
 	if id := m.collection.id(e.value); id != e.id {
 		return nil, fmt.Errorf("uow: %s/%s: the aggregate's id was changed to %q", e.collection, e.id, id)
 	}
-	body, err := m.collection.codec.Encode(e.value)
+	now, err := m.collection.capture(e.value)
 	if err != nil {
-		return nil, fmt.Errorf("uow: %s/%s: encode: %w", e.collection, e.id, err)
+		return nil, err
 	}
 	if e.version > 0 && e.recorded == 0 {
-		same, err := m.same(e, body)
+		same, err := m.same(e, now)
 		if same || err != nil {
 			return nil, err
 		}
 	}
-	w.Op, w.Body = driver.Update, body
+	c.write.Op, c.write.Body, c.write.Indexes = driver.Update, now.body, now.columns
 	if e.version == 0 {
-		w.Op = driver.Insert
+		c.write.Op = driver.Insert
+		if m.group.cyclic {
+			c.refers = m.collection.refersAt(e.value)
+		}
 	}
-	w.Indexes, err = m.collection.indexes(e.value)
-	return &w, err
+	if m.collection.table == nil {
+		c.write.Indexes, err = m.collection.indexes(e.value)
+	}
+	return c, err
+}
+
+// refersBefore notes what a removed aggregate refers to in the store.
+func (m *identityMap[T]) refersBefore(c *change, e *entry[T]) error {
+	if !m.group.cyclic {
+		return nil
+	}
+	before, err := m.collection.restore(e.id, e.image)
+	if err == nil {
+		c.refers = m.collection.refersAt(before)
+	}
+	return err
 }
 
 // same reports whether an aggregate is as it was loaded. Where the encodings
 // differ, the loaded one may only have been written by an older program, or have
 // been rearranged by the database: what counts is what it encodes to today.
-func (m *identityMap[T]) same(e *entry[T], body []byte) (bool, error) {
-	if bytes.Equal(body, e.body) {
+func (m *identityMap[T]) same(e *entry[T], now image) (bool, error) {
+	if now.equal(e.image) {
 		return true, nil
 	}
-	loaded := new(T)
-	if err := m.collection.codec.Decode(e.body, loaded); err != nil {
-		return false, fmt.Errorf("uow: %s/%s: decode: %w", e.collection, e.id, err)
-	}
-	canonical, err := m.collection.codec.Encode(loaded)
+	loaded, err := m.collection.restore(e.id, e.image)
 	if err != nil {
-		return false, fmt.Errorf("uow: %s/%s: encode: %w", e.collection, e.id, err)
+		return false, err
 	}
-	return bytes.Equal(body, canonical), nil
+	canonical, err := m.collection.capture(loaded)
+	return err == nil && now.equal(canonical), err
 }
 
-// sortWrites puts the rows of one collection into the order that is the same in
-// every unit: rows that go first, which frees their unique values, then by id.
-func sortWrites(writes []driver.Write, nodes []*node) {
-	if len(writes) < 2 {
-		return
-	}
-	order := make([]int, len(writes))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		if x, y := writes[a].Op == driver.Delete, writes[b].Op == driver.Delete; x != y {
-			if x {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(writes[a].ID, writes[b].ID)
-	})
-	w, n := slices.Clone(writes), slices.Clone(nodes)
-	for to, from := range order {
-		writes[to], nodes[to] = w[from], n[from]
-	}
-}
-
-// changeSet collects what differs from the store: writes in the order of
-// Config.Collections, messages in the order in which they were recorded.
+// changeSet collects what differs from the store: writes in the order that
+// references demand, messages in the order in which they were recorded.
 // written has the node of each write.
 func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
-	cs = &driver.ChangeSet{Unit: u.id, At: u.now}
+	var d difference
 	for _, s := range u.sets {
 		if s == nil {
 			continue
 		}
-		if err := s.changes(cs, &written); err != nil {
+		if err := s.changes(&d); err != nil {
 			return nil, nil, err
 		}
+	}
+	changes := d.changes
+	if err := sortChanges(changes); err != nil {
+		return nil, nil, err
+	}
+	cs = &driver.ChangeSet{Unit: u.id, At: u.now, Releases: d.releases, Checks: d.checks}
+	if u.options.Serializable && (u.wrote || len(changes) > 0 || len(u.pending) > 0) {
+		// One that has only read is serializable by its snapshot.
+		cs.Checks, cs.Ranges = append(cs.Checks, d.reads...), u.ranges
+	}
+	if len(changes) > 0 {
+		cs.Writes, written = make([]driver.Write, len(changes)), make([]*node, len(changes))
+	}
+	for i := range changes {
+		cs.Writes[i], written[i] = changes[i].write, changes[i].node
+		written[i].write = i + 1
 	}
 	if len(u.pending) == 0 {
 		return cs, written, nil

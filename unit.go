@@ -41,8 +41,10 @@ type Unit struct {
 	tx      driver.Tx
 	sets    []set // by the collection's place in the DB; nil where unused
 	events  []Event
+	ranges  []driver.Range // what a serializable unit has asked for
 	pending []pendingMessage
 	hooks   hooks
+	wrote   bool // flushed, or gave out the store's transaction
 	// failed is why the unit, or the nested one that is open, can only be rolled
 	// back; stuck is why the whole unit can.
 	failed, stuck error
@@ -51,7 +53,7 @@ type Unit struct {
 // set is the part of the identity map that belongs to one collection.
 type set interface {
 	// changes appends what differs from the store.
-	changes(cs *driver.ChangeSet, written *[]*node) error
+	changes(d *difference) error
 	// detach lets go of the aggregates.
 	detach()
 	// mark returns a function that brings the aggregates back to what they are
@@ -121,6 +123,7 @@ func (u *Unit) Use(ctx context.Context, fn func(tx driver.Tx) error) error {
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
+	u.wrote = true
 	return fn(u.tx)
 }
 
@@ -187,6 +190,7 @@ func (u *Unit) Flush(ctx context.Context) error {
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
+	u.wrote = true
 	if err := u.tx.Flush(ctx, cs); err != nil {
 		u.failed = err
 		return err

@@ -125,6 +125,15 @@ func (c Collection) Column(field string) (i int, ok bool) {
 	return 0, false
 }
 
+// KindOf returns the kind of a query's field. The field must exist.
+func (c Collection) KindOf(field string) Kind {
+	i, _ := c.Column(field)
+	if i < 0 {
+		return String
+	}
+	return c.Indexes[i].Kind
+}
+
 // Field returns a row's value of a query's field. The field must exist.
 func (c Collection) Field(field, id string, indexes []Value) Value {
 	i, _ := c.Column(field)
@@ -173,4 +182,44 @@ func (q Query) Compare(c Collection, idA string, a []Value, idB string, b []Valu
 		return order
 	}
 	return strings.Compare(idA, idB)
+}
+
+// Again returns the query that a store runs to check the range, and what it must
+// return. own are ids of rows of the collection that the transaction itself has
+// written.
+func (r Range) Again(own []string) (q Query, want []RowVersion) {
+	q = r.Query
+	q.Except = slices.Concat(q.Except, own)
+	want = slices.DeleteFunc(slices.Clone(r.Rows), func(row RowVersion) bool { return slices.Contains(own, row.ID) })
+	if q.Limit > 0 {
+		q.Limit = max(len(want), 1) // what follows has not been seen
+		if len(r.Rows) < r.Query.Limit {
+			q.Limit++ // but there was nothing
+		}
+	}
+	return q, want
+}
+
+// Differs returns a *ConflictError that names the first row that is not as it was;
+// nil when there is none. got is what the query of Again returned.
+func (r Range) Differs(want, got []RowVersion) error {
+	if len(got) > len(want) && r.Query.Limit > 0 && len(r.Rows) == r.Query.Limit {
+		got = got[:len(want)]
+	}
+	found := make(map[string]int64, len(got))
+	for _, row := range got {
+		found[row.ID] = row.Version
+	}
+	for _, row := range want {
+		if v := found[row.ID]; v != row.Version {
+			return &ConflictError{Collection: r.Collection, ID: row.ID, Expected: row.Version, Found: v}
+		}
+		delete(found, row.ID)
+	}
+	for _, row := range got {
+		if v, unexpected := found[row.ID]; unexpected {
+			return &ConflictError{Collection: r.Collection, ID: row.ID, Found: v}
+		}
+	}
+	return nil
 }

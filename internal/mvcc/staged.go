@@ -27,6 +27,7 @@ type staged struct {
 	// is refused when one of them is not the newest any more.
 	bases    map[key]state
 	holders  map[value]string
+	released map[value]bool // values that rows have given up
 	messages []driver.Message
 }
 
@@ -37,6 +38,7 @@ func (g *staged) clone() staged {
 		order:    slices.Clone(g.order),
 		bases:    maps.Clone(g.bases),
 		holders:  maps.Clone(g.holders),
+		released: maps.Clone(g.released),
 		messages: slices.Clone(g.messages),
 	}
 }
@@ -45,7 +47,17 @@ func (g *staged) clone() staged {
 // use. The store is locked.
 func (g *staged) add(s *Store, cs *driver.ChangeSet) error {
 	if g.rows == nil {
-		g.rows, g.bases, g.holders = map[key]state{}, map[key]state{}, map[value]string{}
+		g.rows, g.bases, g.holders, g.released = map[key]state{}, map[key]state{}, map[value]string{}, map[value]bool{}
+	}
+	for _, r := range cs.Ranges {
+		if err := g.checkRange(s, r); err != nil {
+			return err
+		}
+	}
+	for _, r := range cs.Releases {
+		if err := g.release(s, r); err != nil {
+			return err
+		}
 	}
 	shifts := make([]int64, len(cs.Writes))
 	for i := range cs.Writes {
@@ -105,7 +117,7 @@ func (g *staged) write(s *Store, w *driver.Write) (shift int64, err error) {
 	}
 	next := state{
 		row:     driver.Row{ID: w.ID, Version: w.Version, Sequence: w.Sequence, Body: bytes.Clone(w.Body)},
-		indexes: slices.Clone(w.Indexes),
+		indexes: copyValues(w.Indexes),
 		deleted: w.Op == driver.Delete,
 	}
 	if next.deleted {
@@ -121,7 +133,9 @@ func (g *staged) write(s *Store, w *driver.Write) (shift int64, err error) {
 // hold moves the values of unique indexes from a row's old state to its new one.
 func (g *staged) hold(t *table, k key, old, next state) error {
 	for i, v := range old.indexes {
-		delete(g.holders, value{k.collection, i, mapKey(v)})
+		if at := (value{k.collection, i, mapKey(v)}); g.holders[at] == k.id {
+			delete(g.holders, at)
+		}
 	}
 	for i, v := range next.indexes {
 		if t.holders[i] == nil || v == nil {
@@ -143,10 +157,54 @@ func (g *staged) holder(t *table, at value) (id string, ok bool) {
 		return id, true
 	}
 	id, ok = t.holders[at.index][at.v]
-	if _, restaged := g.rows[key{at.collection, id}]; restaged {
+	if _, restaged := g.rows[key{at.collection, id}]; restaged || g.released[at] {
 		return "", false
 	}
 	return id, ok
+}
+
+// release lets a row's value of a unique index go.
+func (g *staged) release(s *Store, r driver.Release) error {
+	t, err := s.table(r.Collection)
+	if err != nil {
+		return err
+	}
+	if r.Index < 0 || r.Index >= len(t.desc.Indexes) {
+		return s.errorf("%s/%s has no index %d to release", r.Collection, r.ID, r.Index)
+	}
+	old := g.current(t, key{r.Collection, r.ID})
+	if r.Index < len(old.indexes) { // there is a row
+		at := value{r.Collection, r.Index, mapKey(old.indexes[r.Index])}
+		delete(g.holders, at)
+		g.released[at] = true
+	}
+	return nil
+}
+
+// checkRange asks again what the transaction has asked before, of the newest rows.
+func (g *staged) checkRange(s *Store, r driver.Range) error {
+	t, err := s.table(r.Collection)
+	if err != nil {
+		return err
+	}
+	var own []string
+	for k := range g.rows {
+		if k.collection == r.Collection {
+			own = append(own, k.id)
+		}
+	}
+	q, want := r.Again(own)
+	var hits []state
+	for id := range t.rows {
+		if s := t.newest(id); !s.deleted && q.Match(t.desc, id, s.indexes) {
+			hits = append(hits, s)
+		}
+	}
+	got := make([]driver.RowVersion, 0, len(hits))
+	for _, s := range t.first(q, hits) {
+		got = append(got, driver.RowVersion{ID: s.row.ID, Version: s.row.Version})
+	}
+	return r.Differs(want, got)
 }
 
 func (g *staged) check(s *Store, c driver.Check) error {

@@ -40,6 +40,8 @@ type Store struct {
 	garbage  []garbage
 	log      Log
 
+	gate gate
+
 	subscribers outbox.Subscribers
 }
 
@@ -134,8 +136,11 @@ func (s *Store) reading(ctx context.Context, fn func() error) error {
 // mapKey returns an index value as the key of a map, in which equal times are
 // equal.
 func mapKey(v driver.Value) any {
-	if t, ok := v.(time.Time); ok {
-		return t.UnixMicro()
+	switch x := v.(type) {
+	case time.Time:
+		return x.UnixMicro()
+	case []byte:
+		return string(x)
 	}
 	return v
 }

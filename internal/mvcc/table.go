@@ -41,8 +41,12 @@ func newTable(desc driver.Collection) (*table, error) {
 		holders: make([]map[any]string, len(desc.Indexes)),
 	}
 	seen := map[string]bool{"id": true, "version": true, "sequence": true, "body": true}
+	last := driver.Time
+	if desc.Table != nil {
+		seen, last = map[string]bool{"id": true}, driver.JSON
+	}
 	for i, index := range desc.Indexes {
-		if seen[index.Name] || index.Kind < driver.String || index.Kind > driver.Time {
+		if seen[index.Name] || index.Kind < driver.String || index.Kind > last {
 			return nil, fmt.Errorf("%w: collection %s: index %q has no kind or its name is taken", uow.ErrConfig, desc.Name, index.Name)
 		}
 		seen[index.Name] = true
@@ -145,4 +149,23 @@ func (s state) copy() driver.Row {
 	row := s.row
 	row.Body = bytes.Clone(row.Body)
 	return row
+}
+
+// row returns a state of the table for a caller to keep.
+func (t *table) row(s state) driver.Row {
+	row := s.copy()
+	if t.desc.Table != nil {
+		row.Indexes = copyValues(s.indexes)
+	}
+	return row
+}
+
+func copyValues(values []driver.Value) []driver.Value {
+	values = slices.Clone(values)
+	for i, v := range values {
+		if b, ok := v.([]byte); ok {
+			values[i] = bytes.Clone(b)
+		}
+	}
+	return values
 }

@@ -16,6 +16,7 @@ type tx struct {
 	staged   staged
 	failed   error // why it can only be rolled back
 	nested   []nested
+	locked   hold
 	ended    bool
 }
 
@@ -103,7 +104,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) (rows []d
 			}
 			asked[id] = true
 			if s, ok := t.see(table, id); ok {
-				rows = append(rows, s.copy())
+				rows = append(rows, table.row(s))
 			}
 		}
 	})
@@ -124,18 +125,22 @@ func (t *tx) see(table *table, id string) (state, bool) {
 // Find implements driver.Tx.
 func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows []driver.Row, err error) {
 	err = t.read(ctx, collection, func(table *table) {
-		hits := t.hits(table, q)
-		slices.SortFunc(hits, func(a, b state) int {
-			return q.Compare(table.desc, a.row.ID, a.indexes, b.row.ID, b.indexes)
-		})
-		if q.Limit > 0 && len(hits) > q.Limit {
-			hits = hits[:q.Limit]
-		}
-		for _, s := range hits {
-			rows = append(rows, s.copy())
+		for _, s := range table.first(q, t.hits(table, q)) {
+			rows = append(rows, table.row(s))
 		}
 	})
 	return rows, err
+}
+
+// first puts hits into the query's order, and cuts them off at its limit.
+func (t *table) first(q driver.Query, hits []state) []state {
+	slices.SortFunc(hits, func(a, b state) int {
+		return q.Compare(t.desc, a.row.ID, a.indexes, b.row.ID, b.indexes)
+	})
+	if q.Limit > 0 && len(hits) > q.Limit {
+		hits = hits[:q.Limit]
+	}
+	return hits
 }
 
 // Count implements driver.Tx.
@@ -187,6 +192,9 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 // Commit implements driver.Tx.
 func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	err := t.usable(ctx)
+	if err == nil && (!cs.Empty() || len(t.staged.order) > 0) {
+		err = t.lock(ctx, shared)
+	}
 	if err == nil {
 		err = t.store.change(&request{tx: t, cs: cs})
 	}
@@ -204,5 +212,6 @@ func (t *tx) Rollback() error {
 	if t.pinned {
 		t.store.unpin(t.snapshot)
 	}
+	t.unlock()
 	return nil
 }

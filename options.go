@@ -1,0 +1,49 @@
+package uow
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// UnitOptions are what some units want otherwise than Config has it: see DB.With.
+type UnitOptions struct {
+	// Name says what the units do, for observers. Default: "".
+	Name string
+
+	// Timeout is how long Do may take until its commit begins, all attempts and
+	// pauses included. After that the context of the closure ends, and the unit is
+	// rolled back with context.DeadlineExceeded. Default: no limit but the caller's.
+	Timeout time.Duration
+
+	// Serializable makes the commit check also what was only read: it fails, with
+	// ErrConflict or ErrRetryable, when an aggregate that the unit has read was
+	// changed since, one that it looked for in vain was added, or a query would have
+	// another result. A unit that only reads needs no check. What the user's own SQL
+	// reads is not checked, unless the store's transactions are serializable
+	// themselves. Default: false, which checks what was changed or required.
+	Serializable bool
+
+	// Retry replaces Config.Retry, when not nil.
+	Retry *Retry
+}
+
+// With returns the same database for units with other options. Both share
+// everything else; closing one closes both.
+func (db *DB) With(o UnitOptions) *DB {
+	with := *db
+	with.options = o
+	if o.Retry != nil {
+		with.cfg.Retry = o.Retry.withDefaults()
+	}
+	return &with
+}
+
+// limited returns a context that ends with the options' timeout.
+func (db *DB) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := db.options.Timeout
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("uow: the unit took longer than %v: %w", limit, context.DeadlineExceeded))
+}
