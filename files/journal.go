@@ -28,8 +28,10 @@ type journal struct {
 
 // journalHead is the first line of a journal's file.
 type journalHead struct {
-	Format int   `json:"format"`
-	From   int64 `json:"from"` // the number of the first record, present or to come
+	Format int `json:"format"`
+	// From is a number that the first record, present or to come, has at least: the
+	// files before have all records before it.
+	From int64 `json:"from"`
 }
 
 func encodeHead(from int64) []byte {
@@ -75,37 +77,30 @@ func (j *journal) retreat(failed error) error {
 	return failed
 }
 
-// prepare makes the next file, without a line. It is called beside the others.
-func (j *journal) prepare() (file, string, error) {
-	name := journalName(j.number + 1)
-	err := j.disk.Remove(name) // left by an attempt that failed
+// prepare makes the next file, beside commits, which go on. last is the number of
+// the last record by now. The first line is synced before any record follows it: a
+// power loss could else leave the second line without the first.
+func (j *journal) prepare(last int64) (next *journal, err error) {
+	next = &journal{disk: j.disk, number: j.number + 1, name: journalName(j.number + 1)}
+	if err := j.disk.Remove(next.name); err != nil { // left by an attempt that failed
+		return nil, wrap("remove "+next.name, err)
+	}
+	if next.file, err = j.disk.Create(next.name); err != nil {
+		return nil, wrap("create "+next.name, err)
+	}
+	head := encodeHead(last + 1)
+	next.size = int64(len(head))
+	_, err = next.file.Write(head)
+	if err == nil {
+		err = next.file.Sync()
+	}
+	if err == nil {
+		err = j.disk.SyncDir(journals)
+	}
 	if err != nil {
-		return nil, "", wrap("remove "+name, err)
+		return nil, errors.Join(wrap("begin "+next.name, err), next.file.Close())
 	}
-	f, err := j.disk.Create(name)
-	if err != nil {
-		return nil, "", wrap("create "+name, err)
-	}
-	if err := j.disk.SyncDir(journals); err != nil {
-		return nil, "", errors.Join(wrap("sync "+journals, err), f.Close())
-	}
-	return f, name, nil
-}
-
-// turn goes on in the next file. Its first line becomes durable with its first
-// record: before, nobody needs it.
-func (j *journal) turn(next file, name string) error {
-	if j.broken != nil {
-		return j.broken
-	}
-	head := encodeHead(j.last + 1)
-	if _, err := next.Write(head); err != nil {
-		return wrap("write "+name, err)
-	}
-	_ = j.file.Close() // all of it is synced
-	j.file, j.name, j.size = next, name, int64(len(head))
-	j.number++
-	return nil
+	return next, nil
 }
 
 // read is what was found in a journal's file.
@@ -134,11 +129,11 @@ func parseJournal(name string, content []byte) (*read, error) {
 	j := &read{name: name, headed: true, from: head.From, raw: payloads[1:]}
 	for i, payload := range j.raw {
 		r, err := decodeRecord(payload)
-		if err == nil && r.number != j.from+int64(i) {
-			err = fmt.Errorf("%w: it is record %d", ErrDamaged, r.number)
+		if err == nil && (r.number < j.from || i > 0 && r.number != j.records[i-1].number+1) {
+			err = fmt.Errorf("%w: its number is %d", ErrDamaged, r.number)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: record %d: %w", name, j.from+int64(i), err)
+			return nil, fmt.Errorf("%s: line %d: %w", name, i+2, err)
 		}
 		j.records = append(j.records, r)
 	}
@@ -182,23 +177,26 @@ func readJournals(d disk) ([]*read, error) {
 // of a file that others follow, where a record was damaged that can't be told from
 // one that was never finished.
 func chain(all []*read, applied int64) (records []*record, raw [][]byte, err error) {
-	last, headed := applied, false
+	if len(all) == 0 {
+		return nil, nil, fmt.Errorf("%w: %s has no journal", ErrDamaged, journals)
+	}
+	last := applied
 	for _, j := range all {
 		if !j.headed {
-			continue
+			continue // it was begun, and nothing was committed since
 		}
-		headed = true
-		if j.from > last+1 {
-			return nil, nil, fmt.Errorf("%w: records %d to %d are missing before %s", ErrDamaged, last+1, j.from-1, j.name)
+		first := j.from
+		if len(j.records) > 0 {
+			first = j.records[0].number
+		}
+		if first > last+1 {
+			return nil, nil, fmt.Errorf("%w: records %d to %d are missing before %s", ErrDamaged, last+1, first-1, j.name)
 		}
 		for i, r := range j.records {
 			if r.number == last+1 {
 				records, raw, last = append(records, r), append(raw, j.raw[i]), r.number
 			}
 		}
-	}
-	if !headed {
-		return nil, nil, fmt.Errorf("%w: %s has no journal", ErrDamaged, journals)
 	}
 	return records, raw, nil
 }

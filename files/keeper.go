@@ -158,26 +158,26 @@ func (k *keeper) apply() error {
 // the state to write.
 func (k *keeper) take() (batch, *state, error) {
 	k.mu.Lock()
-	idle, broken := !k.pending.changed, k.journal.broken
+	idle, broken, last := !k.pending.changed, k.journal.broken, k.journal.last
 	k.mu.Unlock()
 	if idle || broken != nil {
 		return batch{}, nil, broken
 	}
-	next, name, err := k.journal.prepare()
+	next, err := k.journal.prepare(last) // its name and number change only here
 	if err != nil {
 		return batch{}, nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	old := k.journal.name
-	if err := k.journal.turn(next, name); err != nil {
-		_ = next.Close() // the next attempt removes it
-		return batch{}, nil, err
+	if k.journal.broken != nil {
+		_ = next.file.Close() // nothing was written to it
+		return batch{}, nil, k.journal.broken
 	}
+	_ = k.journal.file.Close() // all of it is synced
 	b := k.pending
-	b.journals = append(b.journals, old)
-	k.pending = batch{}
-	k.state.applied = k.journal.last
+	b.journals = append(b.journals, k.journal.name)
+	next.last, k.journal, k.pending = k.journal.last, next, batch{}
+	k.state.applied = next.last
 	return b, k.state.clone(), nil
 }
 

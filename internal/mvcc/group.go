@@ -1,10 +1,13 @@
 package mvcc
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/uow-go/uow/driver"
 )
 
 // maxGroup bounds how many changes share a write of the journal.
@@ -132,7 +135,8 @@ func (s *Store) runAlone(r *request) {
 }
 
 // runTogether gives each request its outcome. A request that fails by itself fails
-// alone. When the journal fails all do, since what some failed for is void too.
+// alone. When the journal fails all do, since what some failed for is void too; or in
+// doubt, which only those are that were written.
 func (s *Store) runTogether(requests []*request) {
 	g := &s.group
 	g.changes = g.changes[:0]
@@ -181,9 +185,10 @@ func (s *Store) takeBack(requests []*request, failed error) {
 	}
 	s.position = s.log.End
 	for _, r := range requests {
-		if r.closing {
+		switch {
+		case r.closing:
 			r.finish(s)
-		} else {
+		case r.err == nil || !errors.Is(failed, driver.ErrInDoubt):
 			r.err = fmt.Errorf("%s: commit: %w", s.options.Name, failed)
 		}
 	}
