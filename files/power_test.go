@@ -27,17 +27,24 @@ type simulated struct {
 
 func epoch() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
-// openSim opens the store that a simulated disk has. Files are written only when a
+// world has what all stores of a test share.
+type world struct{ docs, scratch *uow.Collection[document] }
+
+func newWorld() *world {
+	return &world{newDocuments(), uow.Define(uow.CollectionConfig[document]{Name: "scratch", Disposable: true})}
+}
+
+// open opens the store that a simulated disk has. Files are written only when a
 // test says so, and often begin anew.
-func openSim(d disk) (*simulated, error) {
+func (w *world) open(d disk) (*simulated, error) {
 	k, engine, err := openKeeper(Options{Delay: time.Hour, SegmentSize: 400}.withDefaults(), d)
 	if err != nil {
 		return nil, err
 	}
 	s := &simulated{
 		Store:   &Store{Store: engine, keeper: k},
-		docs:    newDocuments(),
-		scratch: uow.Define(uow.CollectionConfig[document]{Name: "scratch", Disposable: true}),
+		docs:    w.docs,
+		scratch: w.scratch,
 		leases:  map[string]outbox.Lease{},
 	}
 	s.db, err = uow.Open(context.Background(), s.Store, uow.Config{
@@ -206,10 +213,10 @@ func steps() []step {
 }
 
 // history is what the states are after each step.
-func history(t *testing.T) (digests []string) {
+func (w *world) history(t *testing.T) (digests []string) {
 	t.Helper()
 	d := newSimDisk()
-	s, err := openSim(d)
+	s, err := w.open(d)
 	for i, step := range append([]step{func(*simulated) error { return nil }}, steps()...) {
 		if err == nil {
 			err = step(s)
@@ -217,7 +224,7 @@ func history(t *testing.T) (digests []string) {
 		if err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}
-		got, err := digestAfter(d.copy())
+		got, err := w.digestAfter(d.copy())
 		if err != nil {
 			t.Fatalf("after step %d: %v", i, err)
 		}
@@ -227,8 +234,8 @@ func history(t *testing.T) (digests []string) {
 	return digests
 }
 
-func digestAfter(d *simDisk) (string, error) {
-	s, err := openSim(d)
+func (w *world) digestAfter(d *simDisk) (string, error) {
+	s, err := w.open(d)
 	if err != nil {
 		return "", err
 	}
@@ -241,7 +248,8 @@ func digestAfter(d *simDisk) (string, error) {
 // as a whole or not at all; and the store goes on from there. It also looks at a
 // power loss after a kill, while the next process recovers.
 func TestPowerLoss(t *testing.T) {
-	digests := history(t)
+	w := newWorld()
+	digests := w.history(t)
 	d := newSimDisk()
 	done, crashes, every := 0, 0, 1
 	if testing.Short() {
@@ -250,7 +258,7 @@ func TestPowerLoss(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	check := func(what string, left *simDisk) {
 		crashes++
-		got, err := goOn(left)
+		got, err := w.goOn(left)
 		if err != nil {
 			t.Fatalf("before operation %d, in step %d, %s: %v", d.ops, done, what, err)
 		}
@@ -268,10 +276,10 @@ func TestPowerLoss(t *testing.T) {
 			check(fmt.Sprintf("fate %d of %d pending", i, pending), left)
 		}
 		for i := range 2 {
-			check(fmt.Sprint("power loss in a recovery, ", i), lossInRecovery(d.copy(), random))
+			check(fmt.Sprint("power loss in a recovery, ", i), w.lossInRecovery(d.copy(), random))
 		}
 	}
-	s, err := openSim(d)
+	s, err := w.open(d)
 	for i, step := range steps() {
 		if err == nil {
 			err = step(s)
@@ -290,8 +298,8 @@ func TestPowerLoss(t *testing.T) {
 
 // goOn opens what was left and describes it, and demands that it can be used and
 // opened again.
-func goOn(left *simDisk) (digest string, err error) {
-	s, err := openSim(left)
+func (w *world) goOn(left *simDisk) (digest string, err error) {
+	s, err := w.open(left)
 	if err != nil {
 		return "", err
 	}
@@ -302,7 +310,7 @@ func goOn(left *simDisk) (digest string, err error) {
 	if err := adding("afterwards")(s); err != nil {
 		return "", fmt.Errorf("a commit after recovery: %w", err)
 	}
-	again, err := openSim(left.copy())
+	again, err := w.open(left.copy())
 	if err != nil {
 		return "", fmt.Errorf("opening once more: %w", err)
 	}
@@ -316,7 +324,7 @@ func goOn(left *simDisk) (digest string, err error) {
 
 // lossInRecovery has a process recover what a killed one has left, and the power
 // fail meanwhile.
-func lossInRecovery(d *simDisk, random *rand.Rand) (left *simDisk) {
+func (w *world) lossInRecovery(d *simDisk, random *rand.Rand) (left *simDisk) {
 	stop := 1 + random.IntN(30)
 	fate := fates(0, random)[random.IntN(12)]
 	d.before = func() {
@@ -324,7 +332,7 @@ func lossInRecovery(d *simDisk, random *rand.Rand) (left *simDisk) {
 			left, _ = d.crash(fate)
 		}
 	}
-	if s, err := openSim(d); err == nil {
+	if s, err := w.open(d); err == nil {
 		s.stop()
 	}
 	d.before = nil
@@ -336,7 +344,8 @@ func lossInRecovery(d *simDisk, random *rand.Rand) (left *simDisk) {
 
 // TestHistory makes sure that the history of these tests has everything in it.
 func TestHistory(t *testing.T) {
-	digests := history(t)
+	w := newWorld()
+	digests := w.history(t)
 	distinct := maps.Collect(func(yield func(string, bool) bool) {
 		for _, d := range digests {
 			yield(d, true)

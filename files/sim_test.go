@@ -33,6 +33,8 @@ type simNode struct {
 
 	entries, kept map[string]*simNode
 	changes       []simChange
+	// scratch says that changes of the directory do not matter one by one.
+	scratch bool
 }
 
 // simWrite puts data at a place, or cuts the file there.
@@ -104,7 +106,9 @@ func (d *simDisk) Mkdir(name string) error {
 	if _, err := d.find(name); err == nil {
 		return nil
 	}
-	return d.set(name, newSimDir())
+	n := newSimDir()
+	n.scratch = name == temporary // it is never synced
+	return d.set(name, n)
 }
 
 type simEntry struct {
@@ -281,7 +285,7 @@ func (d *simDisk) crash(f fate) (*simDisk, int) {
 		if out, ok := seen[n]; ok {
 			return out
 		}
-		out := &simNode{dir: n.dir}
+		out := &simNode{dir: n.dir, scratch: n.scratch}
 		seen[n] = out
 		if !n.dir {
 			data := bytes.Clone(n.synced)
@@ -296,14 +300,18 @@ func (d *simDisk) crash(f fate) (*simDisk, int) {
 		}
 		names := maps.Clone(n.kept)
 		for _, c := range n.changes {
-			if f.change(pending) {
-				if c.node == nil {
-					delete(names, c.name)
-				} else {
-					names[c.name] = c.node
-				}
+			i := pending
+			if n.scratch {
+				i = -1
+			} else {
+				pending++
 			}
-			pending++
+			if !f.change(i) {
+				continue
+			}
+			if delete(names, c.name); c.node != nil {
+				names[c.name] = c.node
+			}
 		}
 		out.entries = map[string]*simNode{}
 		for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -334,7 +342,7 @@ func (d *simDisk) copy() *simDisk {
 		if out, ok := seen[n]; ok || n == nil {
 			return out
 		}
-		out := &simNode{dir: n.dir, data: bytes.Clone(n.data), synced: bytes.Clone(n.synced), writes: slices.Clone(n.writes)}
+		out := &simNode{dir: n.dir, scratch: n.scratch, data: bytes.Clone(n.data), synced: bytes.Clone(n.synced), writes: slices.Clone(n.writes)}
 		seen[n] = out
 		out.entries, out.kept = all(n.entries), all(n.kept)
 		for _, c := range n.changes {
