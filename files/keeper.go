@@ -27,6 +27,7 @@ type keeper struct {
 	pending batch
 	timer   *time.Timer
 	closed  bool
+	failing bool // files could not be written the last time
 }
 
 // batch is what is in the journal and not in the files.
@@ -52,7 +53,7 @@ func (k *keeper) Write(changes []*mvcc.Change) error {
 			return err
 		}
 	}
-	if k.behind(4) { // writing files can't keep up: help
+	if k.behind() {
 		k.background()
 	}
 	k.mu.Lock()
@@ -101,11 +102,12 @@ func (k *keeper) add(e *entry) {
 	p.changed = true
 }
 
-// behind reports whether the journal is that many times as large as it should be.
-func (k *keeper) behind(times int64) bool {
+// behind reports whether writing files can't keep up with commits, so that they had
+// better help.
+func (k *keeper) behind() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.journal.size > times*k.options.JournalSize
+	return k.journal.size > 4*k.options.JournalSize && !k.failing
 }
 
 // schedule has the files written some time later, or soon when the journal is
@@ -130,6 +132,7 @@ func (k *keeper) background() {
 		k.timer.Stop()
 		k.timer = nil
 	}
+	k.failing = err != nil
 	if err != nil && !k.closed {
 		k.options.Logger.Error("files: writing files failed; the journal has what they lack", slog.Any("error", err))
 	}

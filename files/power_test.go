@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -37,7 +38,7 @@ func newWorld() *world {
 // open opens the store that a simulated disk has. Files are written only when a
 // test says so, and often begin anew.
 func (w *world) open(d disk) (*simulated, error) {
-	k, engine, err := openKeeper(Options{Delay: time.Hour, SegmentSize: 400}.withDefaults(), d)
+	k, engine, err := openKeeper(Options{Delay: time.Hour, SegmentSize: 400, Logger: slog.New(slog.DiscardHandler)}.withDefaults(), d)
 	if err != nil {
 		return nil, err
 	}

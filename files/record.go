@@ -107,16 +107,17 @@ func (e *entry) append(out []byte) ([]byte, error) {
 		}
 	}
 	out = append(out, listEnd(len(e.log.Messages))...)
-	for name, list := range map[string]any{"cursors": cursorsJSON(e.log.Cursors), "trimmed": e.log.Trimmed} {
-		if name == "cursors" && len(e.log.Cursors) == 0 || name == "trimmed" && len(e.log.Trimmed) == 0 {
-			continue
-		}
-		data, err := json.Marshal(list)
+	if len(e.log.Cursors) > 0 {
+		data, err := json.Marshal(cursorsJSON(e.log.Cursors))
 		if err != nil {
 			return nil, err
 		}
-		out = append(append(append(append(out, `,"`...), name...), `":`...), data...)
+		out = append(append(out, `,"cursors":`...), data...)
 	}
+	for i, position := range e.log.Trimmed {
+		out = strconv.AppendInt(append(out, listBegin(i, "trimmed")...), position, 10)
+	}
+	out = append(out, listEnd(len(e.log.Trimmed))...)
 	return append(out, '}'), nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/uow-go/uow/driver"
@@ -49,6 +48,9 @@ func load(options Options, d disk) (*keeper, []driver.Message, error) {
 
 // clean removes what was left of files that were not finished.
 func (k *keeper) clean() error {
+	if err := k.disk.SyncDir("."); err != nil { // who has made it may not have lived to
+		return wrap("sync the directory", err)
+	}
 	entries, err := k.disk.List(temporary)
 	if err != nil {
 		return err
@@ -169,14 +171,11 @@ func readRow(d disk, name string, desc driver.Collection, isRemoved bool) (mvcc.
 	return row, nil
 }
 
-// makeSynced makes a directory where it is missing, for good.
+// makeSynced makes a directory where it is missing, for good. One that is there may
+// have been made by a process that did not live to sync it.
 func makeSynced(w *writer, parent, dir string) error {
-	_, err := w.List(dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	if err := w.Mkdir(dir); err != nil {
 		return err
 	}
-	return w.SyncDir(parent)
+	return wrapNil("sync "+parent, w.SyncDir(parent))
 }

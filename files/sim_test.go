@@ -30,6 +30,9 @@ type simNode struct {
 
 	data, synced []byte
 	writes       []simWrite
+	// dropped says that a sync has failed: the system has dropped what it could not
+	// write, and says of later syncs that they went well.
+	dropped bool
 
 	entries, kept map[string]*simNode
 	changes       []simChange
@@ -227,11 +230,13 @@ func (f *simFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Sync makes what was written durable. Where it fails, what was not synced looks as
-// if it were, and is not: no later Sync makes it so.
 func (f *simFile) Sync() error {
 	if err := f.disk.step("sync", f.name); err != nil {
+		f.node.dropped = true
 		return err
+	}
+	if f.node.dropped {
+		return nil
 	}
 	f.node.synced, f.node.writes = bytes.Clone(f.node.data), nil
 	return nil
@@ -342,7 +347,7 @@ func (d *simDisk) copy() *simDisk {
 		if out, ok := seen[n]; ok || n == nil {
 			return out
 		}
-		out := &simNode{dir: n.dir, scratch: n.scratch, data: bytes.Clone(n.data), synced: bytes.Clone(n.synced), writes: slices.Clone(n.writes)}
+		out := &simNode{dir: n.dir, scratch: n.scratch, data: bytes.Clone(n.data), synced: bytes.Clone(n.synced), writes: slices.Clone(n.writes), dropped: n.dropped}
 		seen[n] = out
 		out.entries, out.kept = all(n.entries), all(n.kept)
 		for _, c := range n.changes {
