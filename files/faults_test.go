@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -198,45 +199,49 @@ func (w *world) historyWith(digests []string, at int, with error) (failed bool, 
 	}
 	defer func() { s.stop() }()
 	for i, step := range steps() {
-		err := step(s)
-		if err == nil {
+		if step(s) != nil {
+			failed = true
+			if s, err = w.again(s, d, step, digests[i:i+2]); err != nil {
+				return true, err
+			}
+		}
+		if d.ops < at || d.ops > at+60 && i < len(digests)-2 {
 			continue
 		}
-		failed = true
-		if s.keeper.failed() != nil {
-			s.stop()
-			if s, err = w.reopen(s, d); err != nil {
-				return true, err
+		for what, left := range map[string]*simDisk{"a kill": d.copy(), "a power loss": first(d.crash(subset(nothing)))} {
+			got, err := w.digestAfter(left)
+			if err == nil && got != digests[i+1] {
+				err = errors.New("got\n" + got + "\nwant\n" + digests[i+1])
 			}
-			got, err := s.digest()
 			if err != nil {
-				return true, err
+				return failed, fmt.Errorf("after step %d and %s: %w", i, what, err)
 			}
-			if got == digests[i+1] && got != digests[i] {
-				continue // it has happened
-			}
-		}
-		if err := step(s); err != nil {
-			return true, err
-		}
-	}
-	for what, left := range map[string]*simDisk{"a kill": d.copy(), "a power loss": first(d.crash(subset(nothing)))} {
-		got, err := w.digestAfter(left)
-		if err != nil {
-			return failed, err
-		}
-		if want := digests[len(digests)-1]; got != want {
-			return failed, errors.New("after " + what + ": got\n" + got + "\nwant\n" + want)
 		}
 	}
 	return failed, nil
+}
+
+// again does a step that has failed, unless it has happened. digests are those
+// before it and after.
+func (w *world) again(s *simulated, d *simDisk, step step, digests []string) (*simulated, error) {
+	if s.keeper.failed() != nil {
+		s.stop()
+		var err error
+		if s, err = w.reopen(s, d); err != nil {
+			return s, err
+		}
+	}
+	if got, err := w.digestAfter(d.copy()); err != nil || got == digests[1] && got != digests[0] {
+		return s, err
+	}
+	return s, step(s)
 }
 
 // reopen opens the disk of a store that is broken, and learns the lease anew.
 func (w *world) reopen(s *simulated, d disk) (*simulated, error) {
 	again, err := w.open(d)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	again.leases = s.leases
 	stats, err := again.Stats(context.Background())
