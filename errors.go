@@ -22,6 +22,11 @@ var (
 	// a nested unit, and inside a commit.
 	ErrManaged = errors.New("uow: this unit is not to be committed here")
 
+	// ErrNestedOpen is returned by the end of a unit, or of a nested one, when a
+	// nested unit in it has been left open, such as a transaction that a library has
+	// begun inside the unit. What ends so is rolled back, and all that is in it.
+	ErrNestedOpen = errors.New("uow: a nested unit, or a transaction inside the unit, is still open")
+
 	// ErrRolledBack is returned by DB.Do when the closure rolled its unit back
 	// and returned no error.
 	ErrRolledBack = errors.New("uow: the closure rolled the unit back")

@@ -30,7 +30,7 @@ var ErrUnsupported = errors.New("uow: the store does not support this")
 func (u *Unit) Nested(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
 	var m *mark
 	if err := u.guarded(func() (err error) {
-		m, err = u.nest(ctx)
+		m, err = u.nest(ctx, true)
 		return err
 	}); err != nil {
 		return err
@@ -51,16 +51,19 @@ func (u *Unit) Nested(ctx context.Context, fn func(ctx context.Context, u *Unit)
 
 // mark is what a unit was when a nested one began.
 type mark struct {
-	depth   int
+	// closure is true where Nested ends it, and false where a NestedUnit does.
+	closure bool
 	restore []func() error // of each collection
 	pending []pendingMessage
 	events  []Event
 	hooks   hooks
+	changes Changes // as far as they were handed to the store
 }
 
-func (u *Unit) nest(ctx context.Context) (*mark, error) {
+func (u *Unit) nest(ctx context.Context, closure bool) (*mark, error) {
 	m := &mark{
-		depth:   u.depth,
+		closure: closure,
+		changes: u.watch.changes(),
 		restore: make([]func() error, len(u.sets)),
 		pending: slices.Clone(u.pending),
 		events:  slices.Clone(u.events),
@@ -85,7 +88,7 @@ func (u *Unit) nest(ctx context.Context) (*mark, error) {
 			return nil, err
 		}
 	}
-	u.depth++
+	u.nested = append(u.nested, m)
 	return m, nil
 }
 
@@ -116,11 +119,26 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 		}
 		return cause
 	}
-	u.depth = m.depth
+	inner, err := u.within(m)
+	if err != nil {
+		u.busy.Unlock()
+		if cause == nil {
+			cause = err
+		}
+		return cause
+	}
 	if cause == nil {
 		cause = u.failed // fn has not told of it, and what it did can't be kept
 	}
-	err := u.unnestStore(cause == nil)
+	if cause == nil && inner > 0 {
+		cause = ErrNestedOpen
+	}
+	for range inner {
+		err = errors.Join(err, u.unnestStore(false))
+	}
+	err = errors.Join(err, u.unnestStore(cause == nil))
+	u.nested = u.nested[:len(u.nested)-1-inner]
+	u.watch.nested(cause == nil && err == nil, m.changes)
 	if cause == nil && err == nil {
 		u.busy.Unlock()
 		return nil
@@ -135,7 +153,7 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	if cause == nil {
 		cause, err = err, nil
 	}
-	hookErr := runReversed(ctx, undone, cause)
+	hookErr := runReversed(ctx, u.watch, undone, cause)
 	if err == nil && hookErr == nil {
 		return cause
 	}

@@ -16,6 +16,7 @@ type node struct {
 	sequence   int64
 	image      image // as loaded or flushed
 	mapped     bool  // to a Table
+	added      bool  // by this unit
 	removed    bool
 	recorded   int  // events recorded since the last flush
 	required   bool // the version is to be checked although nothing changed
@@ -265,6 +266,7 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 		}
 		cs.Messages[i] = p.message
 	}
+	u.watch.address(cs.Messages)
 	u.number(cs)
 	return cs, written, nil
 }

@@ -27,6 +27,7 @@ type Unit struct {
 	id      string
 	now     time.Time
 	managed bool
+	watch   *watch // nil unless observed
 
 	// busy is held during each operation. Those that find it taken are refused;
 	// only the rollback waits for it.
@@ -35,7 +36,7 @@ type Unit struct {
 	misused    atomic.Bool // an event was recorded during an operation, and lost
 	committing bool
 	rolledBack bool
-	depth      int // how many nested units are open
+	nested     []*mark // the nested units that are open, the innermost last
 
 	options driver.TxOptions
 	tx      driver.Tx
@@ -48,6 +49,7 @@ type Unit struct {
 	// failed is why the unit, or the nested one that is open, can only be rolled
 	// back; stuck is why the whole unit can.
 	failed, stuck error
+	ends          ends
 }
 
 // set is the part of the identity map that belongs to one collection.
@@ -101,11 +103,14 @@ func (u *Unit) begin(ctx context.Context) error {
 	if u.tx != nil {
 		return nil
 	}
+	u.watch.started(ctx)
+	at := u.watch.now()
 	tx, err := u.db.store.Begin(ctx, u.options)
+	u.watch.called(at)
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
-	if err := u.nestStore(ctx, tx, u.depth); err != nil {
+	if err := u.nestStore(ctx, tx, len(u.nested)); err != nil {
 		return joinRollback(err, tx.Rollback())
 	}
 	u.tx = tx
@@ -156,7 +161,7 @@ func (u *Unit) record(source *node, event any) {
 }
 
 func (u *Unit) recordLocked(source *node, event any) {
-	name, err := eventType(event)
+	name, err := EventType(event)
 	if err != nil {
 		u.failed = err
 		return
@@ -191,7 +196,10 @@ func (u *Unit) Flush(ctx context.Context) error {
 		return err
 	}
 	u.wrote = true
-	if err := u.tx.Flush(ctx, cs); err != nil {
+	at := u.watch.now()
+	err = u.tx.Flush(ctx, cs)
+	u.watch.flushed(at, cs)
+	if err != nil {
 		u.failed = err
 		return err
 	}
@@ -213,12 +221,13 @@ func (u *Unit) Commit(ctx context.Context) error {
 	if u.managed {
 		return ErrManaged
 	}
-	return u.commit(ctx)
+	u.watch.started(ctx)
+	return u.watch.closed(ctx, u, u.commit(ctx))
 }
 
 func (u *Unit) commit(ctx context.Context) error {
 	err := u.guarded(u.startCommit)
-	if errors.Is(err, ErrManaged) {
+	if errors.Is(err, ErrManaged) && !u.managed {
 		return err
 	}
 	if err == nil {
@@ -235,8 +244,11 @@ func (u *Unit) commit(ctx context.Context) error {
 }
 
 func (u *Unit) startCommit() error {
-	if u.committing || u.depth > 0 {
+	if u.committing || inClosure(u.nested) {
 		return ErrManaged
+	}
+	if len(u.nested) > 0 {
+		return ErrNestedOpen
 	}
 	u.committing = true
 	return nil
@@ -265,6 +277,9 @@ func (u *Unit) write(ctx context.Context) error {
 	if u.misused.Load() {
 		return ErrConcurrentUse
 	}
+	if len(u.nested) > 0 { // a hook has left it
+		return ErrNestedOpen
+	}
 	cs, _, err := u.changeSet()
 	if err != nil {
 		return err
@@ -273,14 +288,17 @@ func (u *Unit) write(ctx context.Context) error {
 		if err := u.begin(ctx); err != nil {
 			return err
 		}
+		at := u.watch.now()
 		err := u.tx.Commit(ctx, cs)
 		if errors.Is(err, ErrInDoubt) {
 			err = u.settle(ctx, err)
 		}
+		u.watch.committed(at, cs)
 		if err != nil {
 			return err
 		}
 	}
+	u.watch.well()
 	u.end()
 	return nil
 }
@@ -290,11 +308,13 @@ func (u *Unit) write(ctx context.Context) error {
 // of times, and does nothing after Commit. It waits for an operation of the unit
 // that is running. It does not depend on any context; ctx is for the
 // AfterRollback hooks' values.
-func (u *Unit) Rollback(ctx context.Context) error { return u.rollback(ctx, nil) }
+func (u *Unit) Rollback(ctx context.Context) error {
+	return u.watch.closed(ctx, u, u.rollback(ctx, nil))
+}
 
 // Close rolls back unless the unit was committed: it belongs into a defer. It
 // may be called any number of times.
-func (u *Unit) Close() error { return u.rollback(context.Background(), nil) }
+func (u *Unit) Close() error { return u.Rollback(context.Background()) }
 
 func (u *Unit) rollback(ctx context.Context, cause error) error {
 	if !u.claimEnd() {
@@ -303,9 +323,11 @@ func (u *Unit) rollback(ctx context.Context, cause error) error {
 	u.rolledBack = cause == nil
 	var err error
 	if u.tx != nil {
+		at := u.watch.now()
 		if failed := u.tx.Rollback(); failed != nil {
 			err = fmt.Errorf("uow: rollback: %w", failed)
 		}
+		u.watch.called(at)
 	}
 	u.leave()
 	return errors.Join(err, u.runAfterRollback(ctx, cause))
@@ -334,7 +356,8 @@ func (u *Unit) end() {
 			s.detach()
 		}
 	}
-	u.sets, u.pending, u.events = nil, nil, nil
+	u.sets, u.pending, u.events, u.nested = nil, nil, nil, nil
+	u.ends.run()
 }
 
 // rolledBackByUser reports whether Rollback or Close ended the unit.

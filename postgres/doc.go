@@ -8,7 +8,7 @@
 // A collection is a table of its name with the columns id, version, sequence, body
 // (json) and one for each index. Strings are ordered by bytes (COLLATE "C"); times
 // have microseconds, and come back in UTC. The package's own tables begin with uow_.
-// Other tables are the user's, who reaches them inside a unit by Tx. Tables are
+// Other tables are the user's, who reaches them inside a unit by Tx and SQL. Tables are
 // created, and those of the package brought to its version, under an advisory lock;
 // a newer version is refused. PostgreSQL's text has no NUL bytes: ids, index values
 // and the texts of messages that have one are refused with ErrText.
@@ -33,6 +33,18 @@
 // one waits, and then finds the new version, and the conflict names its row at once.
 // Flush writes in the snapshot's transaction, so that reads after it still see one
 // snapshot. The user's own SQL (Tx) ends the snapshot at ReadCommitted.
+//
+// # The user's own SQL
+//
+// Two handles run it in the unit's transaction; docs/sql-first.md has examples.
+//
+//	             Tx(u)                         SQL(u)
+//	is           pgx's methods                 a *sql.DB that is the unit
+//	for          plain SQL, sqlc               GORM, bun, ent: what takes a *sql.DB
+//	BeginTx      there is none                 a nested unit
+//	results      are streamed                  are in memory when the query returns
+//	late use     uow.ErrUnitClosed             uow.ErrUnitClosed, of what was had from it
+//	used by two  uow.ErrConcurrentUse          uow.ErrConcurrentUse
 //
 // # Conflicts
 //

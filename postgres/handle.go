@@ -11,7 +11,7 @@ import (
 )
 
 // Handle runs the user's own SQL inside a unit. It has the methods of pgx that sqlc
-// and others ask of a connection. It is had from Tx.
+// and others ask of a connection. It is had from Tx; SQL is for what takes a *sql.DB.
 type Handle struct{ unit *uow.Unit }
 
 // Tx returns the unit's transaction for the user's own SQL: what it changes is
@@ -103,18 +103,21 @@ func (h *Handle) Flush(ctx context.Context) error { return h.unit.Flush(ctx) }
 
 // use runs fn with the unit's transaction, as an operation of the unit.
 func (h *Handle) use(ctx context.Context, fn func(t *tx, c *pgx.Conn) error) error {
-	return h.unit.Use(ctx, func(dtx driver.Tx) error {
-		t, err := ours(dtx)
-		if err != nil {
-			return err
-		}
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if err := t.enterNative(ctx); err != nil {
-			return err
-		}
-		return fn(t, t.conn.Conn())
-	})
+	return h.unit.Use(ctx, func(dtx driver.Tx) error { return inside(ctx, dtx, fn) })
+}
+
+// inside runs fn with a unit's transaction, for the user's own SQL.
+func inside(ctx context.Context, dtx driver.Tx, fn func(t *tx, c *pgx.Conn) error) error {
+	t, err := ours(dtx)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.enterNative(ctx); err != nil {
+		return err
+	}
+	return fn(t, t.conn.Conn())
 }
 
 // enterNative makes sure that there is a transaction in which the user's own SQL

@@ -8,9 +8,9 @@
 // A collection is a table of its name with the columns id, version, sequence, body
 // and one for each index. Times are integers, microseconds since 1970 UTC; bools
 // are 0 and 1. The package's own tables begin with uow_. Other tables are the
-// user's, who reaches them inside a unit by Tx. Several processes may open the same
-// file; relays of one process do not learn of the commits of another by Subscribe,
-// and poll.
+// user's, who reaches them inside a unit by Tx and SQL. Several processes may open
+// the same file; relays of one process do not learn of the commits of another by
+// Subscribe, and poll.
 //
 // # How units read
 //
@@ -46,6 +46,18 @@
 //
 // A unit that runs its own SQL (Tx), or flushes (uow.Unit.Flush), has the writer for
 // itself from then until its end.
+//
+// # The user's own SQL
+//
+// Two handles run it in the unit's transaction; docs/sql-first.md has examples.
+//
+//	             Tx(u)                         SQL(u)
+//	is           database/sql's methods        a *sql.DB that is the unit
+//	for          plain SQL, sqlc               GORM, bun, ent: what takes a *sql.DB
+//	BeginTx      there is none                 a nested unit
+//	results      are streamed                  are in memory when the query returns
+//	late use     uow.ErrUnitClosed             uow.ErrUnitClosed, of what was had from it
+//	used by two  uow.ErrConcurrentUse          uow.ErrConcurrentUse
 //
 // # Durability
 //

@@ -10,8 +10,8 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// Handle runs the user's own SQL inside a unit. It has the methods that sqlc, bun
-// and GORM ask of a connection. It is had from Tx.
+// Handle runs the user's own SQL inside a unit. It has the methods that sqlc and
+// others ask of a connection. It is had from Tx; SQL is for what takes a *sql.DB.
 type Handle struct{ unit *uow.Unit }
 
 // Tx returns the unit's transaction for the user's own SQL: what it changes is
@@ -83,22 +83,31 @@ func (h *Handle) PrepareContext(ctx context.Context, query string) (stmt *sql.St
 // use runs fn with the unit's transaction, as an operation of the unit.
 func (h *Handle) use(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	return h.unit.Use(ctx, func(dtx driver.Tx) error {
-		t, err := ours(dtx)
+		tx, err := enterNative(ctx, dtx)
 		if err != nil {
 			return err
 		}
-		if err := t.usable(ctx); err != nil {
-			return err
-		}
-		session, err := t.upgrade(ctx)
-		if err != nil {
-			return err
-		}
-		if err := session.alive(); err != nil {
-			return err
-		}
-		return fn(session.tx)
+		return fn(tx)
 	})
+}
+
+// enterNative gives a unit's transaction the writer, for the user's own SQL.
+func enterNative(ctx context.Context, dtx driver.Tx) (*sql.Tx, error) {
+	t, err := ours(dtx)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	session, err := t.upgrade(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := session.alive(); err != nil {
+		return nil, err
+	}
+	return session.tx, nil
 }
 
 // ours finds this package's transaction, also inside those of packages that wrap

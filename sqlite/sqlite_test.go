@@ -2,8 +2,11 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	sqldriver "database/sql/driver"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/uow-go/uow"
@@ -11,6 +14,90 @@ import (
 )
 
 func TestStore(t *testing.T) {
+	uowtest.TestStore(t, harness(&uowtest.Native{
+		Insert: func(ctx context.Context, u *uow.Unit, name string) error {
+			_, err := Tx(u).ExecContext(ctx, insertNative, name)
+			return err
+		},
+		Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
+			err = Tx(u).QueryRowContext(ctx, countNative, name).Scan(&n)
+			return n, err
+		},
+	}))
+}
+
+// TestStoreBySQL repeats the checks that have native writes, by the other ways to
+// them.
+func TestStoreBySQL(t *testing.T) {
+	for name, native := range map[string]*uowtest.Native{"Statements": bySQL(), "Transactions": bySQLTransactions()} {
+		for _, c := range uowtest.Checks() {
+			if strings.Contains(c.Name, "native") || strings.HasPrefix(c.Name, "P16") {
+				t.Run(name+"/"+c.Name, func(t *testing.T) { c.Run(t, harness(native)) })
+			}
+		}
+	}
+}
+
+const (
+	insertNative = `INSERT INTO native VALUES (?)`
+	countNative  = `SELECT count(*) FROM native WHERE name = ?`
+)
+
+// conns has a connection of each unit, which outlives it: see SQL for what becomes of
+// the *sql.DB itself.
+type conns struct{ kept sync.Map }
+
+func (c *conns) of(ctx context.Context, u *uow.Unit) (*sql.Conn, error) {
+	if conn, ok := c.kept.Load(u); ok {
+		return conn.(*sql.Conn), nil
+	}
+	conn, err := SQL(u).Conn(ctx)
+	if err == nil {
+		c.kept.Store(u, conn)
+	}
+	return conn, err
+}
+
+func bySQL() *uowtest.Native {
+	var conns conns
+	return &uowtest.Native{
+		Insert: func(ctx context.Context, u *uow.Unit, name string) error {
+			conn, err := conns.of(ctx, u)
+			if err != nil {
+				return err
+			}
+			_, err = conn.ExecContext(ctx, insertNative, name)
+			return err
+		},
+		Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
+			err = SQL(u).QueryRowContext(ctx, countNative, name).Scan(&n)
+			return n, err
+		},
+	}
+}
+
+func bySQLTransactions() *uowtest.Native {
+	var conns conns
+	n := bySQL()
+	n.Insert = func(ctx context.Context, u *uow.Unit, name string) error {
+		conn, err := conns.of(ctx, u)
+		if err != nil {
+			return err
+		}
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, insertNative, name); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+	return n
+}
+
+func harness(native *uowtest.Native) uowtest.Harness {
 	var path string
 	var store *Store
 	open := func(t testing.TB, cfg uow.Config) *uow.DB {
@@ -26,27 +113,34 @@ func TestStore(t *testing.T) {
 		})
 		return db
 	}
-	uowtest.TestStore(t, uowtest.Harness{
+	return uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			path = filepath.Join(t.TempDir(), "kit.db")
+			createClients(t, path)
 			db := open(t, cfg)
 			script(t, store, `CREATE TABLE native (name TEXT)`)
 			return db
 		},
 		Reopen: open,
-		Native: &uowtest.Native{
-			Insert: func(ctx context.Context, u *uow.Unit, name string) error {
-				_, err := Tx(u).ExecContext(ctx, `INSERT INTO native VALUES (?)`, name)
-				return err
-			},
-			Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
-				err = Tx(u).QueryRowContext(ctx, `SELECT count(*) FROM native WHERE name = ?`, name).Scan(&n)
-				return n, err
-			},
-		},
-		InUse: func() int { return inUse(store) },
-		Lacks: uowtest.Capabilities{ConcurrentFlush: true},
-	})
+		Native: native,
+		InUse:  func() int { return inUse(store) },
+		Lacks:  uowtest.Capabilities{ConcurrentFlush: true},
+	}
+}
+
+// createClients makes the kit's table of the user's.
+func createClients(t testing.TB, path string) {
+	t.Helper()
+	s, err := OpenStore(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script(t, s, `CREATE TABLE `+uowtest.ClientTable+` (client_no INTEGER PRIMARY KEY, lock_version INTEGER NOT NULL DEFAULT 0,
+		name VARCHAR(100) NOT NULL, email VARCHAR(100) UNIQUE, born DATETIME, credit TEXT NOT NULL, vip BOOLEAN NOT NULL,
+		score DOUBLE, rank INTEGER NOT NULL, photo BLOB, address JSON, note TEXT NOT NULL DEFAULT 'none')`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // inUse counts connections that units have.

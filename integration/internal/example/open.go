@@ -1,0 +1,102 @@
+package example
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/uow-go/uow/postgres"
+	"github.com/uow-go/uow/sqlite"
+)
+
+// SQLite opens a bank in a file of the test's.
+func SQLite(t testing.TB) *Bank {
+	t.Helper()
+	b := newBank()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "bank.db"), b.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	b.DB, b.SQL = db, sqlite.SQL
+	return b.fill(t)
+}
+
+// Postgres opens a bank in a schema of the test's, on the server of POSTGRES_URL, or
+// else on the one at 127.0.0.1:5432.
+func Postgres(t testing.TB) *Bank {
+	t.Helper()
+	b := newBank()
+	db, err := postgres.Open(t.Context(), newSchema(t), b.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	b.DB, b.SQL = db, postgres.SQL
+	return b.fill(t)
+}
+
+// newSchema makes a schema that is dropped when the test is over, and returns a dsn
+// whose tables are in it.
+func newSchema(t testing.TB) string {
+	t.Helper()
+	dsn, err := find(t.Context())
+	if err != nil {
+		const how = "no PostgreSQL: set POSTGRES_URL, or start one at 127.0.0.1:5432 (%v)"
+		if os.Getenv("REQUIRE_SERVICES") == "1" {
+			t.Fatalf(how, err)
+		}
+		t.Skipf(how, err)
+	}
+	name := fmt.Sprintf("uow_example_%d_%d", os.Getpid(), time.Now().UnixNano())
+	run(t, t.Context(), dsn, "CREATE SCHEMA "+name)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		run(t, ctx, dsn, "DROP SCHEMA "+name+" CASCADE")
+	})
+	u, err := url.Parse(dsn)
+	if err != nil || !strings.Contains(dsn, "://") {
+		return dsn + " search_path=" + name
+	}
+	q := u.Query()
+	q.Set("search_path", name)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func find(ctx context.Context) (dsn string, err error) {
+	if dsn := os.Getenv("POSTGRES_URL"); dsn != "" {
+		return dsn, nil
+	}
+	var errs []error
+	for _, user := range []string{"postgres", "root"} {
+		dsn := "postgres://" + user + "@127.0.0.1:5432/test?sslmode=disable&connect_timeout=5"
+		c, err := pgx.Connect(ctx, dsn)
+		if err == nil {
+			return dsn, c.Close(ctx)
+		}
+		errs = append(errs, err)
+	}
+	return "", errors.Join(errs...)
+}
+
+func run(t testing.TB, ctx context.Context, dsn, query string) { //nolint:revive // t comes first in helpers of tests
+	t.Helper()
+	c, err := pgx.Connect(ctx, dsn)
+	if err == nil {
+		_, err = c.Exec(ctx, "SET client_min_messages = warning; "+query, pgx.QueryExecModeSimpleProtocol)
+		err = errors.Join(err, c.Close(ctx))
+	}
+	if err != nil {
+		t.Errorf("%s: %v", query, err)
+	}
+}
