@@ -8,14 +8,6 @@
 // tells the truth about the program. What it lacks is durability: closing it
 // forgets everything.
 //
-// # How it works
-//
-// Each row is a list of versions, with the number of the commit that wrote each.
-// A snapshot is a commit's number: it sees the newest version of each row that is
-// not newer than itself, so that taking one costs nothing. A version is forgotten
-// when no snapshot can see it any more.
-//
-// A transaction keeps what it has flushed beside the rows, with the versions that
-// it was based on. A commit checks under the store's lock that those are still the
-// newest, and adds its own.
+// How it works is told in internal/mvcc, the engine that it shares with package
+// files.
 package memory

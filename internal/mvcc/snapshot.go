@@ -1,4 +1,4 @@
-package memory
+package mvcc
 
 import "sort"
 
@@ -38,16 +38,17 @@ type garbage struct {
 	record *record
 }
 
-// oldest returns the oldest snapshot in use, or the newest commit.
-func (s *store) oldest() int64 {
+// oldest returns the oldest snapshot in use, or the newest commit that snapshots
+// see.
+func (s *Store) oldest() int64 {
 	if len(s.pins.list) > 0 {
 		return s.pins.list[0].commit
 	}
-	return s.commits
+	return s.visible
 }
 
 // collect forgets what no snapshot can see any more. The store is locked.
-func (s *store) collect() {
+func (s *Store) collect() {
 	oldest := s.oldest()
 	for len(s.garbage) > 0 && s.garbage[0].commit <= oldest {
 		g := s.garbage[0]
@@ -60,7 +61,7 @@ func (s *store) collect() {
 }
 
 // unpin gives a snapshot back.
-func (s *store) unpin(snapshot int64) {
+func (s *Store) unpin(snapshot int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pins.remove(snapshot)

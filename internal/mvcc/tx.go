@@ -1,4 +1,4 @@
-package memory
+package mvcc
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 
 // tx is a driver.Tx.
 type tx struct {
-	store    *store
+	store    *Store
 	pinned   bool
 	snapshot int64
 	staged   staged
 	failed   error // why it can only be rolled back
 	nested   []nested
-	locked   bool
+	locked   hold
 	ended    bool
 }
 
@@ -38,10 +38,10 @@ func (t *tx) Nest(ctx context.Context) error {
 // Unnest implements driver.Nester.
 func (t *tx) Unnest(keep bool) error {
 	if t.ended {
-		return errEnded
+		return t.store.errorf("the transaction has ended")
 	}
 	if len(t.nested) == 0 {
-		return errNotNested
+		return t.store.errorf("no nested part is open")
 	}
 	last := t.nested[len(t.nested)-1]
 	t.nested = t.nested[:len(t.nested)-1]
@@ -54,7 +54,7 @@ func (t *tx) Unnest(keep bool) error {
 // usable reports why the transaction can't be used.
 func (t *tx) usable(ctx context.Context) error {
 	if t.ended {
-		return errEnded
+		return t.store.errorf("the transaction has ended")
 	}
 	if t.failed != nil {
 		return t.failed
@@ -87,9 +87,9 @@ func (t *tx) pin() error {
 	t.store.mu.Lock()
 	defer t.store.mu.Unlock()
 	if t.store.closed {
-		return ErrClosed
+		return t.store.options.Closed
 	}
-	t.snapshot, t.pinned = t.store.commits, true
+	t.snapshot, t.pinned = t.store.visible, true
 	t.store.pins.add(t.snapshot)
 	return nil
 }
@@ -183,7 +183,7 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	t.store.mu.RLock()
 	defer t.store.mu.RUnlock()
 	if t.store.closed {
-		return ErrClosed
+		return t.store.options.Closed
 	}
 	t.failed = t.staged.add(t.store, cs)
 	return t.failed
@@ -193,42 +193,13 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	err := t.usable(ctx)
 	if err == nil && (!cs.Empty() || len(t.staged.order) > 0) {
-		err = t.lock(ctx)
+		err = t.lock(ctx, shared)
 	}
 	if err == nil {
-		err = t.commit(cs)
+		err = t.store.change(&request{tx: t, cs: cs})
 	}
 	_ = t.Rollback() // never fails
 	return err
-}
-
-// commit applies everything, and tells who waits for messages.
-func (t *tx) commit(cs *driver.ChangeSet) error {
-	if err := t.apply(cs); err != nil {
-		return err
-	}
-	if len(t.staged.messages) > 0 {
-		t.store.subscribers.Wake()
-	}
-	return nil
-}
-
-// apply checks what was flushed against what others have committed since, adds
-// the rest, and makes all of it the newest state.
-func (t *tx) apply(cs *driver.ChangeSet) error {
-	t.store.mu.Lock()
-	defer t.store.mu.Unlock()
-	if t.store.closed {
-		return ErrClosed
-	}
-	if err := t.staged.recheck(t.store); err != nil {
-		return err
-	}
-	if err := t.staged.add(t.store, cs); err != nil {
-		return err
-	}
-	t.staged.apply(t.store)
-	return nil
 }
 
 // Rollback implements driver.Tx.

@@ -1,4 +1,4 @@
-package memory
+package mvcc
 
 import (
 	"context"
@@ -11,16 +11,16 @@ import (
 )
 
 // opened returns a store with a collection.
-func opened(t *testing.T) *store {
+func opened(t *testing.T) *Store {
 	t.Helper()
-	s := newStore()
+	s := New(Options{Name: "test", Closed: errors.New("closed")})
 	if err := s.Register(t.Context(), []driver.Collection{{Name: "rows"}}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func begin(t *testing.T, s *store) *tx {
+func begin(t *testing.T, s *Store) *tx {
 	t.Helper()
 	got, err := s.Begin(t.Context(), driver.TxOptions{})
 	if err != nil {
@@ -30,7 +30,7 @@ func begin(t *testing.T, s *store) *tx {
 }
 
 // put commits the next version of a row.
-func put(t *testing.T, s *store, id string) {
+func put(t *testing.T, s *Store, id string) {
 	t.Helper()
 	w := driver.Write{Op: driver.Insert, Collection: "rows", ID: id, Version: 1}
 	if old := s.tables["rows"].newest(id); !old.deleted {
@@ -109,7 +109,7 @@ func TestRegisterRefuses(t *testing.T) {
 		"a taken name":    {{Name: "a", Indexes: []driver.Index{{Name: "id", Kind: driver.Int}}}},
 		"an index twice":  {{Name: "a", Indexes: []driver.Index{{Name: "x", Kind: driver.Int}, {Name: "x", Kind: driver.Int}}}},
 	} {
-		if err := newStore().Register(t.Context(), collections); !errors.Is(err, uow.ErrConfig) {
+		if err := New(Options{Name: "test", Closed: errors.New("closed")}).Register(t.Context(), collections); !errors.Is(err, uow.ErrConfig) {
 			t.Errorf("%s: got %v, want ErrConfig", name, err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestBadChangeSets(t *testing.T) {
 }
 
 func TestDisposableRowsLeaveNothing(t *testing.T) {
-	s := newStore()
+	s := New(Options{Name: "test", Closed: errors.New("closed")})
 	if err := s.Register(t.Context(), []driver.Collection{{Name: "rows", Disposable: true}, {Name: "others"}}); err != nil {
 		t.Fatal(err)
 	}

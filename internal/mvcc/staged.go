@@ -1,8 +1,7 @@
-package memory
+package mvcc
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -46,7 +45,7 @@ func (g *staged) clone() staged {
 
 // add applies a change set to what is staged. After an error the rest is of no
 // use. The store is locked.
-func (g *staged) add(s *store, cs *driver.ChangeSet) error {
+func (g *staged) add(s *Store, cs *driver.ChangeSet) error {
 	if g.rows == nil {
 		g.rows, g.bases, g.holders, g.released = map[key]state{}, map[key]state{}, map[value]string{}, map[value]bool{}
 	}
@@ -98,13 +97,13 @@ func (g *staged) current(t *table, k key) state {
 
 // write stages one row. shift is what the sequences of its messages grow by,
 // where an insert goes on from a deleted row.
-func (g *staged) write(s *store, w *driver.Write) (shift int64, err error) {
+func (g *staged) write(s *Store, w *driver.Write) (shift int64, err error) {
 	t, err := s.table(w.Collection)
 	if err != nil {
 		return 0, err
 	}
 	if w.Op != driver.Delete && len(w.Indexes) != len(t.desc.Indexes) {
-		return 0, fmt.Errorf("memory: %s of %s/%s has %d index values, not %d", w.Op, w.Collection, w.ID, len(w.Indexes), len(t.desc.Indexes))
+		return 0, s.errorf("%s of %s/%s has %d index values, not %d", w.Op, w.Collection, w.ID, len(w.Indexes), len(t.desc.Indexes))
 	}
 	k := key{w.Collection, w.ID}
 	old := g.current(t, k)
@@ -165,13 +164,13 @@ func (g *staged) holder(t *table, at value) (id string, ok bool) {
 }
 
 // release lets a row's value of a unique index go.
-func (g *staged) release(s *store, r driver.Release) error {
+func (g *staged) release(s *Store, r driver.Release) error {
 	t, err := s.table(r.Collection)
 	if err != nil {
 		return err
 	}
 	if r.Index < 0 || r.Index >= len(t.desc.Indexes) {
-		return fmt.Errorf("memory: %s/%s has no index %d to release", r.Collection, r.ID, r.Index)
+		return s.errorf("%s/%s has no index %d to release", r.Collection, r.ID, r.Index)
 	}
 	old := g.current(t, key{r.Collection, r.ID})
 	if r.Index < len(old.indexes) { // there is a row
@@ -183,7 +182,7 @@ func (g *staged) release(s *store, r driver.Release) error {
 }
 
 // checkRange asks again what the transaction has asked before, of the newest rows.
-func (g *staged) checkRange(s *store, r driver.Range) error {
+func (g *staged) checkRange(s *Store, r driver.Range) error {
 	t, err := s.table(r.Collection)
 	if err != nil {
 		return err
@@ -208,7 +207,7 @@ func (g *staged) checkRange(s *store, r driver.Range) error {
 	return r.Differs(want, got)
 }
 
-func (g *staged) check(s *store, c driver.Check) error {
+func (g *staged) check(s *Store, c driver.Check) error {
 	t, err := s.table(c.Collection)
 	if err != nil {
 		return err
@@ -221,7 +220,7 @@ func (g *staged) check(s *store, c driver.Check) error {
 
 // recheck compares what was flushed with what others have committed since. The
 // store is locked.
-func (g *staged) recheck(s *store) error {
+func (g *staged) recheck(s *Store) error {
 	for _, k := range slices.SortedFunc(maps.Keys(g.bases), compareKeys) {
 		t, err := s.table(k.collection)
 		if err != nil {
@@ -253,8 +252,9 @@ func (g *staged) recheckUnique(t *table, k key) error {
 	return nil
 }
 
-// apply makes what is staged the newest state. The store is locked.
-func (g *staged) apply(s *store) {
+// apply makes what is staged the newest state, which snapshots do not see yet. The
+// store is locked.
+func (g *staged) apply(s *Store) {
 	if len(g.order) > 0 {
 		s.commits++
 	}
@@ -270,6 +270,20 @@ func (g *staged) apply(s *store) {
 			s.garbage = append(s.garbage, garbage{commit: s.commits, table: t, id: k.id, record: r})
 		}
 	}
-	s.log.append(g.messages)
-	s.collect()
+}
+
+// undo takes back what apply did, of which everything else is in its place. The
+// store is locked.
+func (g *staged) undo(s *Store) {
+	for _, k := range g.order {
+		t := s.tables[k.collection]
+		t.release(t.newest(k.id))
+	}
+	for _, k := range g.order {
+		s.tables[k.collection].pop(k.id)
+	}
+	for _, k := range g.order {
+		t := s.tables[k.collection]
+		t.hold(k.id, t.newest(k.id))
+	}
 }

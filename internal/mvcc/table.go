@@ -1,4 +1,4 @@
-package memory
+package mvcc
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ func newTable(desc driver.Collection) (*table, error) {
 	}
 	for i, index := range desc.Indexes {
 		if seen[index.Name] || index.Kind < driver.String || index.Kind > last {
-			return nil, fmt.Errorf("%w: memory: collection %s: index %q has no kind or its name is taken", uow.ErrConfig, desc.Name, index.Name)
+			return nil, fmt.Errorf("%w: collection %s: index %q has no kind or its name is taken", uow.ErrConfig, desc.Name, index.Name)
 		}
 		seen[index.Name] = true
 		if index.Unique {
@@ -91,6 +91,15 @@ func (t *table) put(id string, next state) *record {
 	}
 	r.versions = append(r.versions, next)
 	return r
+}
+
+// pop takes the newest state of a row back.
+func (t *table) pop(id string) {
+	r := t.rows[id]
+	r.versions = r.versions[:len(r.versions)-1]
+	if len(r.versions) == 0 {
+		delete(t.rows, id)
+	}
 }
 
 // hold moves the values of unique indexes from a row's old state to its new one.

@@ -1,0 +1,175 @@
+package mvcc
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// changeLog makes what fn, which is given the log as it is, says to change.
+func (s *Store) changeLog(ctx context.Context, fn func(*Log) (Change, error)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.change(&request{log: func() (Change, error) { return fn(&s.log) }})
+}
+
+// cursorChange returns a change of one cursor.
+func cursorChange(name string, c CursorChange) Change {
+	c.Name = name
+	return Change{Cursors: []CursorChange{c}}
+}
+
+// Acquire implements outbox.Log.
+func (s *Store) Acquire(ctx context.Context, name string) (lease outbox.Lease, err error) {
+	err = s.changeLog(ctx, func(l *Log) (Change, error) {
+		lease = outbox.Lease{Cursor: name, Epoch: l.Epochs + 1}
+		if c, ok := l.Cursors[name]; ok {
+			lease.Position = c.Position
+		}
+		return cursorChange(name, CursorChange{Position: lease.Position, Epoch: lease.Epoch}), nil
+	})
+	if err != nil {
+		return outbox.Lease{}, err
+	}
+	return lease, nil
+}
+
+// Settle implements outbox.Log.
+func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+	return s.changeLog(ctx, func(l *Log) (Change, error) {
+		c, ok := l.Cursors[lease.Cursor]
+		if !ok || c.Epoch != lease.Epoch {
+			return Change{}, outbox.ErrLeaseLost
+		}
+		holds, err := s.holds(c, settlement.Hold)
+		if err != nil {
+			return Change{}, err
+		}
+		change := CursorChange{Position: c.Position, Epoch: c.Epoch, Hold: holds}
+		if settlement.Position > 0 {
+			change.Position = settlement.Position
+		}
+		for _, position := range settlement.Release {
+			_, held := c.Held[position]
+			if held || slices.ContainsFunc(holds, func(h outbox.Hold) bool { return h.Position == position }) {
+				change.Gone = append(change.Gone, position)
+			}
+		}
+		if change.Position == c.Position && len(change.Hold) == 0 && len(change.Gone) == 0 {
+			return Change{}, nil
+		}
+		return cursorChange(lease.Cursor, change), nil
+	})
+}
+
+// holds returns what a settlement holds: not what was discarded in the meantime.
+func (s *Store) holds(c *Cursor, all []outbox.Hold) ([]outbox.Hold, error) {
+	var holds []outbox.Hold
+	for _, h := range all {
+		old, held := c.Held[h.Position]
+		if h.Position <= c.Position && !held {
+			continue
+		}
+		if _, ok := s.log.message(h.Position); !ok {
+			return nil, s.errorf("settle: there is no message at position %d", h.Position)
+		}
+		if held {
+			h.Since = old.Since
+		}
+		holds = append(holds, h)
+	}
+	return holds, nil
+}
+
+// Held implements outbox.Log.
+func (s *Store) Held(ctx context.Context, name string, filter outbox.HeldFilter) (held []outbox.Held, err error) {
+	err = s.reading(ctx, func() error {
+		c, ok := s.log.Cursors[name]
+		if !ok {
+			return nil
+		}
+		for _, position := range slices.Sorted(maps.Keys(c.Held)) {
+			if filter.Limit > 0 && len(held) == filter.Limit {
+				break
+			}
+			h := c.Held[position]
+			if m, ok := s.log.message(position); ok && selects(filter, h) {
+				held = append(held, outbox.Held{Hold: h, Message: copyMessage(m)})
+			}
+		}
+		return nil
+	})
+	return held, err
+}
+
+func selects(f outbox.HeldFilter, h outbox.Hold) bool {
+	switch {
+	case f.State != "" && h.State != f.State:
+		return false
+	case f.Key != nil && h.Key != *f.Key:
+		return false
+	case !f.DueAt.IsZero() && (h.State != outbox.Retrying || h.NextAt.After(f.DueAt)):
+		return false
+	}
+	return true
+}
+
+// Redrive implements outbox.Log.
+func (s *Store) Redrive(ctx context.Context, name string, positions []int64) (int, error) {
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
+		if h.State != outbox.Parked {
+			return false
+		}
+		h.State, h.Attempts, h.NextAt = outbox.Retrying, 0, h.Since
+		change.Hold = append(change.Hold, h)
+		return true
+	})
+}
+
+// Discard implements outbox.Log.
+func (s *Store) Discard(ctx context.Context, name string, positions []int64) (int, error) {
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
+		change.Gone = append(change.Gone, h.Position)
+		return true
+	})
+}
+
+// changeHeld has fn add what becomes of held messages, and counts how many it
+// changed.
+func (s *Store) changeHeld(ctx context.Context, name string, positions []int64, fn func(*CursorChange, outbox.Hold) bool) (changed int, err error) {
+	err = s.changeLog(ctx, func(l *Log) (Change, error) {
+		c, ok := l.Cursors[name]
+		if !ok {
+			return Change{}, nil
+		}
+		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch}, map[int64]bool{}
+		for _, position := range positions {
+			h, held := c.Held[position]
+			if held && !seen[position] && fn(&change, h) {
+				changed++
+			}
+			seen[position] = true
+		}
+		if changed == 0 {
+			return Change{}, nil
+		}
+		return cursorChange(name, change), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return changed, nil
+}
+
+// Drop implements outbox.Log.
+func (s *Store) Drop(ctx context.Context, name string) error {
+	return s.changeLog(ctx, func(l *Log) (Change, error) {
+		if _, ok := l.Cursors[name]; !ok {
+			return Change{}, nil
+		}
+		return cursorChange(name, CursorChange{Dropped: true}), nil
+	})
+}
