@@ -2,8 +2,10 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/uowtest"
 )
@@ -22,7 +24,7 @@ func TestStore(t *testing.T) {
 
 func testStore(t *testing.T, options Options) {
 	var store *Store
-	var dsn string
+	dsn := newDatabase(t) // of all checks, which find it empty
 	open := func(t testing.TB, cfg uow.Config) *uow.DB {
 		db, err := options.Open(t.Context(), dsn, cfg)
 		if err != nil {
@@ -38,9 +40,9 @@ func testStore(t *testing.T, options Options) {
 	}
 	uowtest.TestStore(t, uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
-			dsn = newDatabase(t)
+			empty(t, dsn)
 			db := open(t, cfg)
-			execute(t, store, `CREATE TABLE native (name VARCHAR(255))`)
+			execute(t, store, `CREATE TABLE IF NOT EXISTS native (name VARCHAR(255))`)
 			return db
 		},
 		Reopen: open,
@@ -64,5 +66,44 @@ func execute(t testing.TB, s *Store, query string, args ...any) {
 	t.Helper()
 	if _, err := s.db.ExecContext(t.Context(), query, args...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// empty deletes everything that a database has, but for its tables, which would take
+// longer to make.
+func empty(t testing.TB, dsn string) {
+	t.Helper()
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables
+		WHERE table_schema = ? AND table_name NOT IN ('uow_schema', 'uow_lanes', 'uow_state')`, cfg.DBName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var queries []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		queries = append(queries, "DELETE FROM "+name)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if len(queries) > 0 {
+		queries = append(queries, "UPDATE uow_state SET epochs = 0, trimmed = 0, forgotten = NULL")
+	}
+	for _, query := range queries {
+		if _, err := db.ExecContext(t.Context(), query); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
 	}
 }
