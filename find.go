@@ -167,7 +167,9 @@ const pageSize = 256
 // ends the sequence.
 //
 // The aggregates that the unit has already are taken as they are when the sequence
-// begins; the loop may change, add and remove aggregates, and use the unit otherwise.
+// begins. The loop may use the unit, and change, add and remove aggregates: those
+// that it adds do not come, those that it removes before their turn do not either, and
+// none comes twice. Those that it changes and flushes before their turn may be missed.
 func (r *Reader[T]) All(ctx context.Context, q Query) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		s := stream[T]{reader: r}
@@ -198,6 +200,7 @@ type stream[T any] struct {
 	last   bool // there is no further page
 	left   int  // how many may still come; below 0 for no limit
 	loaded string
+	seen   map[string]struct{} // what was yielded, in a unit
 }
 
 func (s *stream[T]) start(q Query) error {
@@ -234,13 +237,28 @@ func (s *stream[T]) next(ctx context.Context) (*T, error) {
 		if e == nil || err != nil {
 			return nil, err
 		}
-		if e.removed {
+		if e.removed || s.again(e.id) {
 			continue
 		}
 		s.left--
 		return e.value, nil
 	}
 	return nil, nil
+}
+
+// again reports whether an aggregate has come already: a flush may have moved it.
+func (s *stream[T]) again(id string) bool {
+	if s.reader.set.unit.options.ReadOnly {
+		return false
+	}
+	if _, ok := s.seen[id]; ok {
+		return true
+	}
+	if s.seen == nil {
+		s.seen = map[string]struct{}{}
+	}
+	s.seen[id] = struct{}{}
+	return false
 }
 
 // forget lets a view's last aggregate go.
@@ -270,12 +288,18 @@ func (s *stream[T]) first(ctx context.Context) (*entry[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.query.After != nil && !(Query{Order: s.query.Order, After: s.query.After}).Match(desc, row.ID, indexes) {
+		return nil, fmt.Errorf("uow: %s: the store's page begins anew with %s", desc.Name, row.ID) // and would for ever
+	}
 	if len(s.own) > 0 && s.query.Compare(desc, s.own[0].entry.id, s.own[0].indexes, row.ID, indexes) < 0 {
 		return s.takeOwn(), nil
 	}
 	s.page = s.page[1:]
 	if len(s.page) == 0 {
 		s.query.After = place(desc, s.query, row.ID, indexes)
+	}
+	if e, known := m.entries[row.ID]; known && e.added { // in the loop, and flushed
+		return s.first(ctx)
 	}
 	return s.load(row)
 }

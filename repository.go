@@ -59,7 +59,9 @@ func (r *Repository[T]) Add(aggregate *T) error {
 	}
 	old, known := r.set.entries[id]
 	if !known {
-		r.set.put(&entry[T]{value: aggregate, node: r.set.newNode(id)})
+		e := &entry[T]{value: aggregate, node: r.set.newNode(id)}
+		e.added = true
+		r.set.put(e)
 		return nil
 	}
 	if !old.removed {

@@ -16,6 +16,7 @@ type node struct {
 	sequence   int64
 	image      image // as loaded or flushed
 	mapped     bool  // to a Table
+	added      bool  // by this unit
 	removed    bool
 	recorded   int  // events recorded since the last flush
 	required   bool // the version is to be checked although nothing changed

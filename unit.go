@@ -156,7 +156,7 @@ func (u *Unit) record(source *node, event any) {
 }
 
 func (u *Unit) recordLocked(source *node, event any) {
-	name, err := eventType(event)
+	name, err := EventType(event)
 	if err != nil {
 		u.failed = err
 		return

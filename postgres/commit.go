@@ -153,7 +153,8 @@ func (t *tx) commitReads() error {
 // refused did not happen, and neither did what was not sent. Everything else is in
 // doubt: what the driver thinks of it does not count.
 func (t *tx) refused(ctx context.Context, p *plan, steps []step, failed int, err error) error {
-	if !answered(err) {
+	confirmed := failed == len(steps) && failed > 0 && steps[failed-1].tag == "COMMIT" // the error is of something else
+	if !answered(err) || confirmed {
 		return fmt.Errorf("postgres: commit: %w: %w", driver.ErrInDoubt, err)
 	}
 	c := t.conn.Conn()

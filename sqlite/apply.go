@@ -69,6 +69,16 @@ func (w *writer) apply(r *request) error {
 			return err
 		}
 	}
+	for i := range r.cs.Ranges {
+		if err := w.checkRange(r, &r.cs.Ranges[i]); err != nil {
+			return err
+		}
+	}
+	for i := range r.cs.Releases {
+		if err := w.letGo(&r.cs.Releases[i]); err != nil {
+			return err
+		}
+	}
 	for i := range r.cs.Writes {
 		if err := w.applyRow(r, i); err != nil {
 			return err
@@ -106,7 +116,7 @@ func (w *writer) applyRow(r *request, i int) error {
 	case driver.Insert:
 		err = w.insert(r, t, i)
 	case driver.Update:
-		err = w.update(t, row)
+		err = w.update(r, t, i)
 	case driver.Delete:
 		err = w.delete(t, row)
 	default:
@@ -128,17 +138,29 @@ func (w *writer) insert(r *request, t *table, i int) error {
 		return err
 	}
 	args := w.conn.values(4 + len(row.Indexes))
-	args = append(args, row.ID, row.Version+a.version, row.Sequence+a.sequence, notNil(row.Body))
-	for _, v := range row.Indexes {
-		args = append(args, encode(v))
-	}
+	args = append(args, row.ID, row.Version+a.version+t.offset)
+	args = t.columns(args, row, row.Sequence+a.sequence)
 	if _, err := w.conn.exec(t.insert, args...); err != nil {
 		return err
 	}
 	if a.version > 0 || a.sequence > 0 {
 		r.adjusted = append(r.adjusted, a)
 	}
-	return nil
+	return w.countEvents(r, t, i)
+}
+
+// columns appends the values of the columns behind the version.
+func (t *table) columns(args []sqldriver.Value, row *driver.Write, sequence int64) []sqldriver.Value {
+	if t.sequenced {
+		args = append(args, sequence)
+	}
+	if t.desc.Table == nil {
+		args = append(args, notNil(row.Body))
+	}
+	for i, v := range row.Indexes {
+		args = append(args, t.encode(i, v))
+	}
+	return args
 }
 
 // remembered returns what the insert of a row goes on from.
@@ -154,22 +176,23 @@ func (w *writer) remembered(t *table, row *driver.Write, i int) (adjustment, err
 	return a, err
 }
 
-func (w *writer) update(t *table, row *driver.Write) error {
+func (w *writer) update(r *request, t *table, i int) error {
+	row := &r.cs.Writes[i]
 	args := w.conn.values(5 + len(row.Indexes))
-	args = append(args, row.Version, row.Sequence, notNil(row.Body))
-	for _, v := range row.Indexes {
-		args = append(args, encode(v))
-	}
-	args = append(args, row.ID, row.Expected)
+	args = t.columns(append(args, row.Version+t.offset), row, row.Sequence)
+	args = append(args, row.ID, row.Expected+t.offset)
 	n, err := w.conn.exec(t.update, args...)
-	if err == nil && n == 0 {
-		err = w.conflict(t, row)
+	if err != nil {
+		return err
 	}
-	return err
+	if n == 0 {
+		return w.conflict(t, row)
+	}
+	return w.countEvents(r, t, i)
 }
 
 func (w *writer) delete(t *table, row *driver.Write) error {
-	n, err := w.conn.exec(t.delete, row.ID, row.Expected)
+	n, err := w.conn.exec(t.delete, row.ID, row.Expected+t.offset)
 	if err == nil && n == 0 {
 		return w.conflict(t, row)
 	}
@@ -219,7 +242,7 @@ func violatedIndex(t *table, violation error) (string, bool) {
 		if !index.Unique {
 			continue
 		}
-		name := t.desc.Name + "." + index.Name
+		name := t.plainName() + "." + index.Name
 		at := strings.Index(message, name)
 		if at < 0 {
 			continue
@@ -231,6 +254,14 @@ func violatedIndex(t *table, violation error) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// plainName returns the table's name as SQLite's messages have it.
+func (t *table) plainName() string {
+	if t.desc.Table == nil {
+		return t.desc.Name
+	}
+	return t.desc.Table.Name[strings.Index(t.desc.Table.Name, ".")+1:]
 }
 
 // notNil keeps an empty body from becoming NULL.

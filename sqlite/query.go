@@ -57,15 +57,19 @@ func (d *dialect) where(q driver.Query) (string, error) {
 
 // Field implements sqlquery.Dialect.
 func (d *dialect) Field(place int) string {
-	if place < 0 {
+	switch {
+	case place >= 0:
+	case d.table.desc.Table == nil:
 		return "id"
+	default:
+		return "CAST(" + d.table.key + " AS TEXT)"
 	}
 	return quote(d.table.desc.Indexes[place].Name)
 }
 
 // Value implements sqlquery.Dialect.
-func (d *dialect) Value(_ int, v driver.Value) (string, error) {
-	d.args = append(d.args, encode(v))
+func (d *dialect) Value(place int, v driver.Value) (string, error) {
+	d.args = append(d.args, d.table.encode(place, v))
 	return "?", nil
 }
 
@@ -75,10 +79,14 @@ func (d *dialect) In(place int, values []driver.Value) (string, error) {
 		return "", fmt.Errorf("a list has %d values, at most %d are possible", len(values), maxList)
 	}
 	for _, v := range values {
-		d.args = append(d.args, encode(v))
+		d.args = append(d.args, d.table.encode(place, v))
 	}
 	d.args = fill(d.args, len(values))
-	return d.Field(place) + " IN (" + marks(listSize(len(values))) + ")", nil
+	field := d.table.key // an index serves it as it is
+	if place >= 0 {
+		field = d.Field(place)
+	}
+	return field + " IN (" + marks(listSize(len(values))) + ")", nil
 }
 
 // Order implements sqlquery.Dialect. SQLite has NULL first.
@@ -118,7 +126,7 @@ func getRows(ctx context.Context, c *conn, t *table, ids []string) ([]driver.Row
 			args = append(args, id)
 		}
 		args = fill(args, len(part))
-		rows, err := readRows(ctx, c, t.selectRows+"id IN ("+marks(len(args))+")", args)
+		rows, err := readRows(ctx, c, t, t.selectRows+t.key+" IN ("+marks(len(args))+")", args)
 		if err != nil {
 			return nil, err
 		}
@@ -128,11 +136,12 @@ func getRows(ctx context.Context, c *conn, t *table, ids []string) ([]driver.Row
 }
 
 // readRows reads the columns of selectRows.
-func readRows(ctx context.Context, c *conn, query string, args []sqldriver.Value) ([]driver.Row, error) {
+func readRows(ctx context.Context, c *conn, t *table, query string, args []sqldriver.Value) ([]driver.Row, error) {
 	var found []driver.Row
 	err := c.query(ctx, func(row []sqldriver.Value) error {
-		found = append(found, driver.Row{ID: text(row[0]), Version: number(row[1]), Sequence: number(row[2]), Body: blob(row[3])})
-		return nil
+		r, err := t.row(text(row[0]), row[1:])
+		found = append(found, r)
+		return err
 	}, query, args...)
 	return found, err
 }

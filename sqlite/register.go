@@ -21,8 +21,14 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 		if err := checkNames(desc, taken); err != nil {
 			return err
 		}
-		tables[desc.Name] = newTable(desc)
-		err := s.writer.do(ctx, func(c *conn) error { return registerTable(c, desc) })
+		t := newTable(desc)
+		tables[desc.Name] = t
+		err := s.writer.do(ctx, func(c *conn) error {
+			if desc.Table != nil {
+				return t.checkMapped(c)
+			}
+			return registerTable(c, desc)
+		})
 		if err != nil {
 			return fmt.Errorf("sqlite: collection %s: %w", desc.Name, err)
 		}
@@ -38,6 +44,9 @@ func checkNames(desc driver.Collection, taken map[string]string) error {
 		return fmt.Errorf("sqlite: collections %s and %s: the names differ in case only", other, desc.Name)
 	}
 	taken[strings.ToLower(desc.Name)] = desc.Name
+	if desc.Table != nil {
+		return nil
+	}
 	columns := map[string]string{"id": "id", "version": "version", "sequence": "sequence", "body": "body"}
 	for _, index := range desc.Indexes {
 		if other, ok := columns[strings.ToLower(index.Name)]; ok {

@@ -19,7 +19,8 @@ type sessionTx struct {
 	tx *sql.Tx
 	// appended is true when messages were flushed.
 	appended bool
-	r        request // the latest change set
+	r        request             // the latest change set
+	own      map[string][]string // ids that were flushed, by collection
 }
 
 // openSession waits for the writer and begins a transaction on it.
@@ -80,7 +81,7 @@ func (s *sessionTx) alive() error {
 
 // flush writes a change set and keeps the transaction open.
 func (s *sessionTx) flush(cs *driver.ChangeSet) error {
-	s.r = request{cs: cs}
+	s.r = request{cs: cs, own: s.own}
 	err := s.use(func(*conn) error {
 		s.w.batch = s.w.batch[:0]
 		if err := s.w.apply(&s.r); err != nil {
@@ -91,6 +92,12 @@ func (s *sessionTx) flush(cs *driver.ChangeSet) error {
 	if err == nil {
 		s.r.adjust()
 		s.appended = s.appended || len(cs.Messages) > 0
+		for i := range cs.Writes {
+			if s.own == nil {
+				s.own = map[string][]string{}
+			}
+			s.own[cs.Writes[i].Collection] = append(s.own[cs.Writes[i].Collection], cs.Writes[i].ID)
+		}
 	}
 	return err
 }

@@ -29,6 +29,7 @@ func TestStore(t *testing.T) {
 	uowtest.TestStore(t, uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			path = filepath.Join(t.TempDir(), "kit.db")
+			createClients(t, path)
 			db := open(t, cfg)
 			script(t, store, `CREATE TABLE native (name TEXT)`)
 			return db
@@ -47,6 +48,21 @@ func TestStore(t *testing.T) {
 		InUse: func() int { return inUse(store) },
 		Lacks: uowtest.Capabilities{ConcurrentFlush: true},
 	})
+}
+
+// createClients makes the kit's table of the user's.
+func createClients(t testing.TB, path string) {
+	t.Helper()
+	s, err := OpenStore(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script(t, s, `CREATE TABLE `+uowtest.ClientTable+` (client_no INTEGER PRIMARY KEY, lock_version INTEGER NOT NULL DEFAULT 0,
+		name VARCHAR(100) NOT NULL, email VARCHAR(100) UNIQUE, born DATETIME, credit TEXT NOT NULL, vip BOOLEAN NOT NULL,
+		score DOUBLE, rank INTEGER NOT NULL, photo BLOB, address JSON, note TEXT NOT NULL DEFAULT 'none')`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // inUse counts connections that units have.

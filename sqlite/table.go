@@ -15,13 +15,22 @@ import (
 type table struct {
 	desc driver.Collection
 	name string // quoted
+	key  string // the column of ids, quoted
+	// offset is what the version column has more than the version.
+	offset int64
+	// sequenced says that the sequence is a column of the table.
+	sequenced bool
+	// textTimes has the places of columns that keep times as text, in a table of
+	// the user's.
+	textTimes map[int]bool
 
-	selectOne     string // by id: version, sequence, body
-	selectRows    string // id, version, sequence, body; needs a WHERE
+	selectOne     string // by id: version, sequence, body or columns
+	selectRows    string // id and those; needs a WHERE
 	selectVersion string
 	insert        string
 	update        string
 	delete        string
+	release       []string // for each index
 }
 
 // maxList is the greatest number of values in one IN. SQLite allows 32766
@@ -31,24 +40,41 @@ const maxList = 16384
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func newTable(desc driver.Collection) *table {
-	name := quote(desc.Name)
-	var columns, marks, sets strings.Builder
+	t := &table{desc: desc, name: quote(desc.Name), key: "id", sequenced: true}
+	version, sequence, id, body := "version", "sequence", "id", ", body"
+	if m := desc.Table; m != nil {
+		t.name, t.key, t.offset = quoteQualified(m.Name), quote(m.Key), m.FirstVersion-1
+		version, sequence, id, body = quote(m.Version), quote(m.Sequence), "CAST("+quote(m.Key)+" AS TEXT)", ""
+		t.sequenced = m.Sequence != ""
+	}
+	head, sets := []string{t.key, version}, []string{version + " = ?"}
+	if t.sequenced {
+		head, sets = append(head, sequence), append(sets, sequence+" = ?")
+	} else {
+		sequence = "coalesce((SELECT g.sequence FROM uow_tombstones g WHERE g.collection = " + literal(desc.Name) + " AND g.id = " + id + "), 0)"
+	}
+	if body != "" {
+		head, sets = append(head, "body"), append(sets, "body = ?")
+	}
 	for _, index := range desc.Indexes {
 		column := quote(index.Name)
-		columns.WriteString(", " + column)
-		marks.WriteString(", ?")
-		sets.WriteString(", " + column + " = ?")
+		head, sets = append(head, column), append(sets, column+" = ?")
+		t.release = append(t.release, `UPDATE `+t.name+` SET `+column+` = NULL WHERE `+t.key+` = ?`)
+		if body == "" {
+			sequence += ", " + column
+		}
 	}
-	return &table{
-		desc:          desc,
-		name:          name,
-		selectOne:     `SELECT version, sequence, body FROM ` + name + ` WHERE id = ?`,
-		selectRows:    `SELECT id, version, sequence, body FROM ` + name + ` WHERE `,
-		selectVersion: `SELECT version FROM ` + name + ` WHERE id = ?`,
-		insert:        `INSERT INTO ` + name + ` (id, version, sequence, body` + columns.String() + `) VALUES (?, ?, ?, ?` + marks.String() + `)`,
-		update:        `UPDATE ` + name + ` SET version = ?, sequence = ?, body = ?` + sets.String() + ` WHERE id = ? AND version = ?`,
-		delete:        `DELETE FROM ` + name + ` WHERE id = ? AND version = ?`,
+	found := fmt.Sprintf("%s - (%d)", version, t.offset)
+	if t.offset == 0 {
+		found = version
 	}
+	t.selectOne = `SELECT ` + found + `, ` + sequence + body + ` FROM ` + t.name + ` WHERE ` + t.key + ` = ?`
+	t.selectRows = `SELECT ` + id + `, ` + found + `, ` + sequence + body + ` FROM ` + t.name + ` WHERE `
+	t.selectVersion = `SELECT ` + found + ` FROM ` + t.name + ` WHERE ` + t.key + ` = ?`
+	t.insert = `INSERT INTO ` + t.name + ` (` + strings.Join(head, ", ") + `) VALUES (` + marks(len(head)) + `)`
+	t.update = `UPDATE ` + t.name + ` SET ` + strings.Join(sets, ", ") + ` WHERE ` + t.key + ` = ? AND ` + version + ` = ?`
+	t.delete = `DELETE FROM ` + t.name + ` WHERE ` + t.key + ` = ? AND ` + version + ` = ?`
+	return t
 }
 
 // columnType returns the SQL type of an index' column.

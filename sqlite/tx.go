@@ -85,11 +85,12 @@ func (t *tx) getFirst(ctx context.Context, table *table, id string) ([]driver.Ro
 	if err != nil {
 		return nil, wrap("read", err)
 	}
-	row := c.buffer(3)
+	row := c.buffer(table.width())
 	switch err := rows.Next(row); {
 	case err == nil:
 		t.held, c.open = rows, true
-		return []driver.Row{{ID: id, Version: number(row[0]), Sequence: number(row[1]), Body: blob(row[2])}}, nil
+		found, err := table.row(id, row)
+		return []driver.Row{found}, err
 	case errors.Is(err, io.EOF):
 		if err := rows.Close(); err != nil {
 			return nil, wrap("read", err)
@@ -120,7 +121,7 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 	}
 	var rows []driver.Row
 	err = t.reading(ctx, func(c *conn) error {
-		rows, err = readRows(ctx, c, query, args)
+		rows, err = readRows(ctx, c, table, query, args)
 		return err
 	})
 	return rows, err

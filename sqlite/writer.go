@@ -18,8 +18,9 @@ type request struct {
 	work      func(c *conn) error // something else to write; it may run again
 	exclusive bool
 
-	adjusted []adjustment // what inserts found in the tombstones
-	err      error        // the outcome
+	own      map[string][]string // ids that the unit has flushed before, by collection
+	adjusted []adjustment        // what inserts found in the tombstones
+	err      error               // the outcome
 	wake     chan signal
 }
 

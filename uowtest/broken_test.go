@@ -19,6 +19,8 @@ type fault struct {
 	begin    func(s *brokenStore, ctx context.Context) (driver.Tx, error)
 	get      func(t *brokenTx, ctx context.Context, collection string, ids []string) ([]driver.Row, error)
 	find     func(t *brokenTx, ctx context.Context, collection string, q driver.Query) ([]driver.Row, error)
+	count    func(t *brokenTx, ctx context.Context, collection string, q driver.Query) (int64, error)
+	lock     func(t *brokenTx, ctx context.Context, collection string, ids []string) ([]driver.Row, error)
 	flush    func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error
 	commit   func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error
 	rollback func(t *brokenTx) error
@@ -122,6 +124,20 @@ func (t *brokenTx) Find(ctx context.Context, collection string, q driver.Query) 
 		return t.store.fault.find(t, ctx, collection, q)
 	}
 	return t.Tx.Find(ctx, collection, q)
+}
+
+func (t *brokenTx) Count(ctx context.Context, collection string, q driver.Query) (int64, error) {
+	if t.store.fault.count != nil {
+		return t.store.fault.count(t, ctx, collection, q)
+	}
+	return t.Tx.Count(ctx, collection, q)
+}
+
+func (t *brokenTx) GetForUpdate(ctx context.Context, collection string, ids []string) ([]driver.Row, error) {
+	if t.store.fault.lock != nil {
+		return t.store.fault.lock(t, ctx, collection, ids)
+	}
+	return t.Tx.(driver.Locker).GetForUpdate(ctx, collection, ids)
 }
 
 func (t *brokenTx) Flush(ctx context.Context, cs *driver.ChangeSet) error {

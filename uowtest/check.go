@@ -19,7 +19,7 @@ type Check struct {
 }
 
 // need is what a check needs of a store that not every store has.
-type need uint8
+type need uint16
 
 const (
 	outboxNeeded need = 1 << iota
@@ -29,6 +29,8 @@ const (
 	uniqueNeeded
 	concurrentFlushNeeded
 	nestingNeeded
+	lockingNeeded
+	tablesNeeded
 )
 
 // Checks returns all checks, in the order in which TestStore runs them.
@@ -54,7 +56,9 @@ func Checks() []Check {
 		hookChecks(),
 		cursorChecks(),
 		trimChecks(),
+		readingChecks(),
 		queryChecks(),
+		tableChecks(),
 		uniqueChecks(),
 		concurrencyChecks(),
 		storeChecks(),
@@ -85,6 +89,8 @@ func (c Check) skip(h Harness) string {
 		{uniqueNeeded, h.Lacks.UniqueIndexes, "the store declares that it lacks unique indexes"},
 		{concurrentFlushNeeded, h.Lacks.ConcurrentFlush, "the store declares that it lacks concurrent flushes"},
 		{nestingNeeded, h.Lacks.Nesting, "the store declares that it lacks nested units"},
+		{lockingNeeded, h.Lacks.Locking, "the store declares that it lacks locking reads"},
+		{tablesNeeded, h.Lacks.Tables, "the store declares that it lacks tables of the user's"},
 		{reopenNeeded, h.Reopen == nil, "the harness has no Reopen"},
 		{nativeNeeded, h.Native == nil, "the harness has no Native"},
 		{inUseNeeded, h.InUse == nil, "the harness has no InUse"},

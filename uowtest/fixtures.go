@@ -16,7 +16,8 @@ type schema struct {
 	letters  *uow.Collection[letter]
 	things   *uow.Collection[thing]
 	members  *uow.Collection[member]
-	drafts   *uow.Collection[entry] // disposable
+	drafts   *uow.Collection[entry]  // disposable
+	clients  *uow.Collection[client] // in a table of the user's; nil when the store has none
 	codec    *letterCodec
 }
 
@@ -90,9 +91,10 @@ func (c *letterCodec) Encode(l *letter) ([]byte, error) {
 // Decode implements uow.Codec.
 func (c *letterCodec) Decode(body []byte, l *letter) error { return json.Unmarshal(body, l) }
 
-func newSchema(unique bool) schema {
+func newSchema(lacks Capabilities) schema {
 	codec := &letterCodec{}
-	return schema{
+	unique := !lacks.UniqueIndexes
+	s := schema{
 		codec: codec,
 		accounts: uow.Define(uow.CollectionConfig[account]{
 			Name: "accounts",
@@ -121,8 +123,16 @@ func newSchema(unique bool) schema {
 		}),
 		drafts: uow.Define(uow.CollectionConfig[entry]{Name: "drafts", Disposable: true}),
 	}
+	if !lacks.Tables {
+		s.clients = newClients()
+	}
+	return s
 }
 
 func (s schema) all() []uow.AnyCollection {
-	return []uow.AnyCollection{s.accounts, s.entries, s.letters, s.things, s.members, s.drafts}
+	all := []uow.AnyCollection{s.accounts, s.entries, s.letters, s.things, s.members, s.drafts}
+	if s.clients != nil {
+		all = append(all, s.clients)
+	}
+	return all
 }

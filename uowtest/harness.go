@@ -10,7 +10,8 @@ import (
 // Harness is how the checks reach a store.
 type Harness struct {
 	// Open returns a fresh, empty database and sees to it, by t.Cleanup, that it is
-	// closed. Required.
+	// closed. Where the store's Tables are not lacking, it creates ClientTable first.
+	// Required.
 	Open func(t testing.TB, cfg uow.Config) *uow.DB
 
 	// Reopen returns the database that Open returned last, which has been closed
@@ -59,6 +60,10 @@ type Capabilities struct {
 	NULBytes bool
 	// Nesting: the store's transactions have no nested parts.
 	Nesting bool
+	// Locking: the store's transactions can't lock rows.
+	Locking bool
+	// Tables: the store can't keep collections in tables of the user's.
+	Tables bool
 }
 
 // TestStore runs all checks against a store.

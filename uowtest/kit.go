@@ -30,7 +30,7 @@ type kit struct {
 func newKit(t testing.TB, h Harness, c Check) *kit {
 	k := &kit{
 		TB:     t,
-		schema: newSchema(!h.Lacks.UniqueIndexes),
+		schema: newSchema(h.Lacks),
 		check:  c,
 		h:      h,
 		clock:  clock{now: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)},

@@ -13,7 +13,7 @@ func TestSound(t *testing.T) { TestStore(t, newHarness(fault{})) }
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range Checks() {
-		if !regexp.MustCompile(`^(P[0-9]{2}|Log|Query|Index|Store)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
+		if !regexp.MustCompile(`^(P[0-9]{2}|Log|Query|Index|Store|Table)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
 			t.Errorf("the name %s is taken, or begins with no promise and no part of a store", c.Name)
 		}
 		if c.Rule == "" {
@@ -25,7 +25,7 @@ func TestNames(t *testing.T) {
 
 // TestLacks demands that what a store lacks is reported, and nothing else.
 func TestLacks(t *testing.T) {
-	all := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true}}
+	all := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true, Locking: true, Tables: true}}
 	for _, c := range Checks() {
 		if skipped := c.skip(all) != ""; skipped != (c.needs != 0) {
 			t.Errorf("%s needs %b; skipped by a store that lacks all: %v", c.Name, c.needs, skipped)
@@ -45,7 +45,7 @@ func TestStoreWithoutOutbox(t *testing.T) {
 		}
 	}
 	h := newHarness(changes(refuse))
-	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true}
+	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true, Locking: true, Tables: true}
 	TestStore(t, h)
 }
 
@@ -223,6 +223,23 @@ func breakages(t testing.TB) []breakage {
 		{"Query_edges", "ignores the order", findIgnoresOrder()},
 		{"Query_random", "ignores the limit of a query", findIgnoresLimit()},
 		{"Query_across_commits", "drops the last row of a query", findDropsLast()},
+		{"P09_counts_and_streams_see_own_changes", "halves the limit of a query", findHalvesLimit()},
+		{"P09_counts_and_streams_see_own_changes", "counts everything", countsAll()},
+		{"P09_streams_are_whole", "ignores the place of a page", findIgnoresPlace()},
+		{"P01_views_are_one_snapshot", "sees commits of others", seesOtherCommits()},
+		{"P11_serializable_checks_what_was_read", "ignores checks", ignoresChecks()},
+		{"P11_serializable_checks_what_was_read", "ignores ranges", ignoresRanges()},
+		{"P11_serializable_goes_through", "takes own changes for those of others", rangesIgnoreOwn()},
+		{"P11_locked_aggregates_do_not_conflict", "does not lock", locksNothing()},
+		{"P11_locks_keep_others_out", "locks one row only", locksOne()},
+		{"Query_random", "ignores the place of a page", findIgnoresPlace()},
+		{"Query_random", "counts everything", countsAll()},
+		{"Table_values_come_back", "drops the last value", dropsLastValue()},
+		{"Table_versions_and_events", "ignores versions", ignoresVersions()},
+		{"Table_queries", "ignores conditions", findIgnoresWhere()},
+		{"Table_unique_values", "ignores unique indexes", ignoresUnique()},
+		{"Table_unique_values", "ignores releases", ignoresReleases()},
+		{"Index_unique_values_swap", "ignores releases", ignoresReleases()},
 		{"Index_unique_refuses_duplicates", "ignores unique indexes", ignoresUnique()},
 		{"Index_unique_missing_values", "lets missing values collide", missingValuesCollide()},
 		{"Index_unique_values_move_on", "never frees values", neverFreesValues()},

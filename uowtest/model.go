@@ -50,6 +50,10 @@ func satisfies(v *thing, c uow.Condition) bool {
 		})
 	}
 	want := plain(c.Values[0])
+	if c.Op == driver.Prefix {
+		text, ok := got.(string)
+		return ok && strings.HasPrefix(text, want.(string))
+	}
 	if got == nil || want == nil {
 		return false
 	}
@@ -136,6 +140,12 @@ func operators() []func(field string, value any) uow.Condition {
 	return []func(field string, value any) uow.Condition{
 		uow.Equal, uow.Less, uow.LessOrEqual, uow.Greater, uow.GreaterOrEqual,
 		func(field string, value any) uow.Condition { return uow.In(field, value, value) },
+		func(field string, value any) uow.Condition {
+			if text, ok := value.(string); ok {
+				return uow.Prefix(field, text[:min(len(text), 2)])
+			}
+			return uow.Equal(field, value)
+		},
 	}
 }
 

@@ -102,11 +102,41 @@ func (k *kit) wantThings(all []*thing, q uow.Query) {
 	for _, v := range model(all, q) {
 		want = append(want, v.ID)
 	}
+	k.wantOtherWays(q, want)
 	if !slices.Equal(got, want) {
 		k.broken("the query %s should find %v; got %v", describe(q), want, got)
 	}
 	if !slices.Equal(stored, want) {
 		k.broken("driver.Tx.Find of %s should return %v; got %v", describe(q), want, stored)
+	}
+}
+
+// wantOtherWays demands the same of the other ways to ask a query.
+func (k *kit) wantOtherWays(q uow.Query, want []string) {
+	k.Helper()
+	k.setUp(func(ctx context.Context, u *uow.Unit) error {
+		if n, err := k.things.In(u).Count(ctx, q); n != len(want) || err != nil {
+			k.broken("Count of %s should be %d; got %d, %v", describe(q), len(want), n, err)
+		}
+		return nil
+	})
+	if q.Limit > 0 {
+		return
+	}
+	var got []string
+	q.Limit = 7
+	for after, more := "", true; more && len(got) <= len(want); more = after != "" {
+		k.setUp(func(ctx context.Context, u *uow.Unit) error { // each in a unit of its own
+			page, next, err := k.things.In(u).Page(ctx, q, after)
+			for _, v := range page {
+				got = append(got, v.ID)
+			}
+			after = next
+			return err
+		})
+	}
+	if !slices.Equal(got, want) {
+		k.broken("pages of 7 of %s should have %v; got %v", describe(q), want, got)
 	}
 }
 

@@ -71,7 +71,11 @@ func ignoresUnique() fault {
 			return err
 		}
 		for i := range cs.Writes {
-			cs.Writes[i].Indexes = []driver.Value{nil}
+			for j := range cs.Writes[i].Indexes {
+				if _, text := cs.Writes[i].Indexes[j].(string); text {
+					cs.Writes[i].Indexes[j] = nil
+				}
+			}
 		}
 		return t.store.again(cs)
 	}}

@@ -25,6 +25,11 @@ func uniqueChecks() []Check {
 			needs: uniqueNeeded,
 			run:   uniqueMovesOn,
 		}, {
+			Name:  "Index_unique_values_swap",
+			Rule:  "aggregates of one unit can swap values of a unique index, pass them round, and take those of removed ones",
+			needs: uniqueNeeded,
+			run:   uniqueSwaps,
+		}, {
 			Name:  "Index_unique_holds_between_units",
 			Rule:  "of units that take the same value of a unique index at the same time, exactly one must go through",
 			needs: uniqueNeeded,
@@ -161,4 +166,34 @@ func uniqueBetweenUnits(k *kit) {
 	if won != 1 {
 		k.broken("of %d units that take one value, 1 should go through; got %d", units, won)
 	}
+}
+
+func uniqueSwaps(k *kit) {
+	k.must("adding", k.enrol("a", "1", "b", "2", "c", "3", "d", "4"))
+	if err := k.enrol("a", "2", "b", "1"); err != nil {
+		k.broken("two members should swap their values; got %v", err)
+	}
+	k.wantEmails("after a swap", "a=2 b=1 c=3 d=4 ")
+	if err := k.enrol("a", "1", "b", "3", "c", "2", "e", "9"); err != nil {
+		k.broken("three members should pass their values round; got %v", err)
+	}
+	k.wantEmails("after passing them round", "a=1 b=3 c=2 d=4 e=9 ")
+	err := k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
+		r := k.members.In(u)
+		a, err := r.Get(ctx, "a")
+		if err != nil {
+			return err
+		}
+		freed := "1"
+		a.Email = pointer("4")
+		return errors.Join(k.expel(u, "d"), r.Add(&member{ID: "0", Email: &freed}), u.Flush(ctx))
+	})
+	if err != nil {
+		k.broken("values of removed and changed members should be taken; got %v", err)
+	}
+	k.wantEmails("after handing them on", "0=1 a=4 b=3 c=2 e=9 ")
+	if err := k.enrol("a", "3", "b", "4", "c", "9"); !errors.Is(err, uow.ErrDuplicate) {
+		k.broken("a value that its member keeps should be refused with ErrDuplicate; got %v", err)
+	}
+	k.wantEmails("after a refusal", "0=1 a=4 b=3 c=2 e=9 ")
 }

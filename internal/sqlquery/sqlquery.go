@@ -14,7 +14,8 @@ import (
 // the order in which the text needs them.
 type Dialect interface {
 	// Field returns the expression by which a field is compared and ordered: its
-	// column, with strings ordered by bytes. place is that of Collection.Column.
+	// column, with strings, and ids of every type, ordered by the bytes of their text.
+	// place is that of Collection.Column.
 	Field(place int) string
 	// Value adds a parameter, which is not nil, to be compared with a field, and
 	// returns what stands for it.
@@ -133,6 +134,9 @@ func (w query) compare(place int, operator string, v driver.Value) (string, erro
 func (w query) equal(place int, v driver.Value) (string, error) {
 	if v == nil {
 		return w.Field(place) + " IS NULL", nil
+	}
+	if place < 0 { // by the key as it is, which an index serves
+		return w.In(place, []driver.Value{v})
 	}
 	return w.compare(place, " = ", v)
 }
