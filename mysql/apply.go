@@ -71,7 +71,7 @@ func (p *plan) writes(s *script) {
 	}
 	for _, r := range p.cs.Releases {
 		t := p.store.tables[r.Collection]
-		s.add("UPDATE ", t.name, " SET ", t.columns[r.Index], " = NULL WHERE ", t.key, " = ").id(r.ID).end()
+		t.id(s.add("UPDATE ", t.name, " SET ", t.columns[r.Index], " = NULL WHERE ", t.key, " = "), r.ID).end()
 	}
 	for rest := p.cs.Writes; len(rest) > 0; {
 		n, t := 1, p.store.tables[rest[0].Collection]
@@ -92,6 +92,7 @@ func (p *plan) writes(s *script) {
 			p.remove(s, t, rows)
 		}
 	}
+	p.counts(s)
 }
 
 // compare orders rows in the order in which all units lock them.
@@ -142,7 +143,7 @@ func (p *plan) lock(s *script, t *table, rows []*driver.Write, mode string) {
 		s.add("SELECT ", most, "(COUNT(*) <> 0) FROM ", t.name)
 		t.whereIDs(s, idsOf(rows))
 	} else {
-		s.add("SELECT ", most, "(COUNT(*) <> ").int(int64(len(rows))).add(") FROM ", t.name, " FORCE INDEX (PRIMARY)")
+		s.add("SELECT ", most, "(COUNT(*) <> ").int(int64(len(rows))).add(") FROM ", t.name, t.keyed())
 		t.whereVersions(s, rows)
 	}
 	s.add(mode).query(nil)
@@ -176,7 +177,7 @@ func (p *plan) remove(s *script, t *table, rows []*driver.Write) {
 		if len(part) == 1 {
 			s.add("DELETE FROM ", t.name)
 		} else { // of which only this form can be told what key to use
-			s.add("DELETE t FROM ", t.name, " AS t FORCE INDEX (PRIMARY)")
+			s.add("DELETE t FROM ", t.name, " AS t", t.keyed())
 		}
 		t.whereVersions(s, part).end().demandRows(len(part))
 	}
@@ -184,11 +185,16 @@ func (p *plan) remove(s *script, t *table, rows []*driver.Write) {
 		return
 	}
 	in(rows, func(part []*driver.Write) {
-		s.add("INSERT INTO ", p.store.schema, "uow_tombstones (collection, id, version, sequence) VALUES ")
-		s.list(len(part), func(i int) {
-			s.add("(").quoted(t.desc.Name).add(", ").id(part[i].ID).add(", ").int(part[i].Version).add(", ").int(part[i].Sequence).add(")")
-		})
+		p.memories(s, t, part, func(w *driver.Write) int64 { return w.Version })
 		s.do(" ON DUPLICATE KEY UPDATE version = VALUES(version), sequence = VALUES(sequence)")
+	})
+}
+
+// memories begins the statement that remembers rows.
+func (p *plan) memories(s *script, t *table, rows []*driver.Write, version func(w *driver.Write) int64) {
+	s.add("INSERT INTO ", p.store.schema, "uow_tombstones (collection, id, version, sequence) VALUES ").list(len(rows), func(i int) {
+		w := rows[i]
+		s.add("(").quoted(t.desc.Name).add(", ").id(w.ID).add(", ").int(version(w)).add(", ").int(w.Sequence).add(")")
 	})
 }
 
@@ -226,12 +232,26 @@ func fitting(rows []*driver.Write, limit int) int {
 	return len(rows)
 }
 
-func (t *table) updateOne(s *script, w *driver.Write) {
-	s.add("UPDATE ", t.name, " SET version = ").int(w.Version).add(", sequence = ").int(w.Sequence).add(", body = ")
-	t.body(s, w)
-	for i, v := range w.Indexes {
-		s.add(", ", t.columns[i], " = ").value(v)
+// assign appends the assignments of an update; value appends what a column gets.
+func (t *table) assign(s *script, value func(append func(w *driver.Write))) {
+	s.add(t.version, " = ", t.version, " + 1")
+	if t.sequence != "" {
+		s.add(", ", t.sequence, " = ")
+		value(func(w *driver.Write) { s.int(w.Sequence) })
 	}
+	if t.desc.Table == nil {
+		s.add(", body = ")
+		value(func(w *driver.Write) { t.body(s, w) })
+	}
+	for i, column := range t.columns {
+		s.add(", ", column, " = ")
+		value(func(w *driver.Write) { t.value(s, i, w.Indexes[i]) })
+	}
+}
+
+func (t *table) updateOne(s *script, w *driver.Write) {
+	s.add("UPDATE ", t.name, " SET ")
+	t.assign(s, func(append func(w *driver.Write)) { append(w) })
 	t.whereVersions(s, []*driver.Write{w}).end().demandRows(1)
 }
 
@@ -241,22 +261,15 @@ func (t *table) updateMany(s *script, rows []*driver.Write) {
 		t.updateOne(s, rows[0])
 		return
 	}
-	choose := func(value func(w *driver.Write)) {
+	s.add("UPDATE ", t.name, t.keyed(), " SET ")
+	t.assign(s, func(append func(w *driver.Write)) {
 		s.add("CASE ", t.key)
 		for _, w := range rows {
-			s.add(" WHEN ").id(w.ID).add(" THEN ")
-			value(w)
+			t.id(s.add(" WHEN "), w.ID).add(" THEN ")
+			append(w)
 		}
 		s.add(" END")
-	}
-	s.add("UPDATE ", t.name, " FORCE INDEX (PRIMARY) SET version = version + 1, sequence = ")
-	choose(func(w *driver.Write) { s.int(w.Sequence) })
-	s.add(", body = ")
-	choose(func(w *driver.Write) { t.body(s, w) })
-	for i, column := range t.columns {
-		s.add(", ", column, " = ")
-		choose(func(w *driver.Write) { s.value(w.Indexes[i]) })
-	}
+	})
 	t.whereVersions(s, rows).end().demandRows(len(rows))
 }
 
@@ -274,16 +287,30 @@ func (p *plan) insert(s *script, t *table, rows []*driver.Write) {
 }
 
 func (t *table) insertRows(s *script, rows []*driver.Write) {
-	s.add("INSERT INTO ", t.name, " (id, version, sequence, body")
+	s.add("INSERT INTO ", t.name, " (", t.key, ", ", t.version)
+	if t.sequence != "" {
+		s.add(", ", t.sequence)
+	}
+	if t.desc.Table == nil {
+		s.add(", body")
+	}
 	for _, column := range t.columns {
 		s.add(", ", column)
 	}
 	s.add(") VALUES ").list(len(rows), func(i int) {
 		w := rows[i]
-		s.add("(").id(w.ID).add(", ").int(w.Version).add(", ").int(w.Sequence).add(", ")
-		t.body(s, w)
-		for _, v := range w.Indexes {
-			s.add(", ").value(v)
+		if t.numeric && !canonical(w.ID) {
+			s.fail(fmt.Errorf("%w: the key of %s is an integer, and %.40q is none", ErrValue, t.desc.Name, w.ID))
+		}
+		t.id(s.add("("), w.ID).add(", ").int(w.Version + t.offset)
+		if t.sequence != "" {
+			s.add(", ").int(w.Sequence)
+		}
+		if t.desc.Table == nil {
+			t.body(s.add(", "), w)
+		}
+		for i, v := range w.Indexes {
+			t.value(s.add(", "), i, v)
 		}
 		s.add(")")
 	}).end()
@@ -293,18 +320,42 @@ func (t *table) insertRows(s *script, rows []*driver.Write) {
 // after the insert, which may have waited for the delete of the same row, and reads
 // what is newest.
 func (p *plan) goOn(s *script, t *table, rows []*driver.Write) {
+	graves := p.store.schema + "uow_tombstones AS g FORCE INDEX (PRIMARY)"
 	of := func() *script {
 		return s.add(" WHERE g.collection = ").quoted(t.desc.Name).add(" AND g.id IN ").
 			ids(len(rows), func(i int) string { return rows[i].ID })
 	}
-	s.add("SELECT g.id, g.version, g.sequence FROM ", p.store.schema, "uow_tombstones AS g FORCE INDEX (PRIMARY)")
+	s.add("SELECT g.id, g.version, g.sequence FROM ", graves)
 	of().add(forShare).query(func(row []sqldriver.Value) error {
 		p.shifts = append(p.shifts, shift{t, text(row[0]), number(row[1]), number(row[2])})
 		return nil
 	})
-	s.add("UPDATE ", p.store.schema, "uow_tombstones AS g FORCE INDEX (PRIMARY) STRAIGHT_JOIN ", t.name, " AS t ON t.", t.key,
-		" = g.id SET t.version = t.version + g.version, t.sequence = t.sequence + g.sequence")
-	of().end()
+	if t.desc.Table == nil {
+		s.add("UPDATE ", graves, " STRAIGHT_JOIN ", t.name, " AS t ON t.id = g.id",
+			" SET t.version = t.version + g.version, t.sequence = t.sequence + g.sequence")
+		of().end()
+		return
+	}
+	t.goOnMapped(s, graves, rows)
+}
+
+// counts appends the statements that keep the sequences of rows whose table has no
+// column for them.
+func (p *plan) counts(s *script) {
+	for i := range p.cs.Writes {
+		w := &p.cs.Writes[i]
+		t := p.store.tables[w.Collection]
+		recorded := func(m driver.Message) bool { return m.Write == i+1 }
+		if t.sequence != "" || w.Op == driver.Delete || !slices.ContainsFunc(p.cs.Messages, recorded) {
+			continue
+		}
+		p.memories(s, t, []*driver.Write{w}, func(*driver.Write) int64 { return 0 })
+		s.add(" ON DUPLICATE KEY UPDATE sequence = VALUES(sequence)")
+		if w.Op == driver.Insert {
+			s.add(" + sequence")
+		}
+		s.end()
+	}
 }
 
 // marker appends the statement that marks the unit as committed. A unit that appends

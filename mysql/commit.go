@@ -192,12 +192,12 @@ func (t *tx) checkRanges(ctx context.Context, p *plan, s *script) error {
 		}
 		var q driver.Query
 		q, want[i] = r.Again(t.ownRows(p.cs, r.Collection))
-		s.add("SELECT id, version FROM ", table.name)
+		s.add("SELECT ", table.keyText(), ", ", table.version, " FROM ", table.name)
 		if err := table.where(s, q); err != nil {
 			return err
 		}
 		s.add(forShare).query(func(row []sqldriver.Value) error {
-			got[i] = append(got[i], driver.RowVersion{ID: text(row[0]), Version: number(row[1])})
+			got[i] = append(got[i], driver.RowVersion{ID: textOf(row[0]), Version: number(row[1]) - table.offset})
 			return nil
 		})
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	sqldriver "database/sql/driver"
@@ -46,7 +47,7 @@ func (t *tx) explain(ctx context.Context, p *plan, err error) error {
 		t.begun = false
 	}
 	look := &lookup{tx: t, plan: p, ctx: cleaning, lock: lock, refused: err}
-	if n == codeDuplicate && !keyOf(err, "PRIMARY") {
+	if n == codeDuplicate && !p.ofKey(err) {
 		return look.duplicate()
 	}
 	return look.conflict()
@@ -56,6 +57,13 @@ func (t *tx) explain(ctx context.Context, p *plan, err error) error {
 func keyOf(err error, key string) bool {
 	named := strings.TrimSuffix(err.Error(), "'")
 	return strings.HasSuffix(named, "'"+key) || strings.HasSuffix(named, "."+key)
+}
+
+// ofKey reports whether a duplicate may be one of the ids.
+func (p *plan) ofKey(err error) bool {
+	return slices.ContainsFunc(p.cs.Writes, func(w driver.Write) bool {
+		return w.Op == driver.Insert && keyOf(err, p.store.tables[w.Collection].indexName)
+	})
 }
 
 // lookup finds out what a change set has met.
@@ -95,6 +103,10 @@ func (l *lookup) conflict() error {
 		}
 		expected = expected[n:]
 	}
+	if code(l.refused) == codeDuplicate && slices.ContainsFunc(p.store.listed, func(t *table) bool { return t.desc.Table != nil && !t.numeric }) {
+		// The key's collation may take ids for the same that are not.
+		return fmt.Errorf("mysql: write: %w: %w", driver.ErrDuplicate, l.refused)
+	}
 	// What was in the way is gone again.
 	return fmt.Errorf("mysql: write: %w: %w", driver.ErrRetryable, l.refused)
 }
@@ -109,7 +121,7 @@ func (l *lookup) duplicate() error {
 	p := l.plan
 	for _, t := range p.store.listed {
 		for j, index := range t.desc.Indexes {
-			if !index.Unique || !t.mayBe(l.refused, index.Name) {
+			if !index.Unique || !t.mayBe(l.refused, j) {
 				continue
 			}
 			w, err := l.taken(t, j)
@@ -125,7 +137,9 @@ func (l *lookup) duplicate() error {
 }
 
 // mayBe reports whether a duplicate may be one of the index.
-func (t *table) mayBe(err error, index string) bool { return keyOf(err, indexName(t.desc.Name, index)) }
+func (t *table) mayBe(err error, j int) bool {
+	return slices.ContainsFunc(t.uniques[j], func(name string) bool { return keyOf(err, name) })
+}
 
 // taken returns the first write of a value of an index that is another row's.
 func (l *lookup) taken(t *table, j int) (*driver.Write, error) {
@@ -150,7 +164,7 @@ func (l *lookup) taken(t *table, j int) (*driver.Write, error) {
 		if holders[i] != "" && !gives[holders[i]] {
 			return w, nil
 		}
-		value := string((&script{}).value(w.Indexes[j]).b)
+		value := string(t.value(&script{}, j, w.Indexes[j]).b)
 		if before[value] {
 			return w, nil
 		}
@@ -165,9 +179,9 @@ func (l *lookup) holders(t *table, j int, writes []*driver.Write) ([]string, err
 	holders := make([]string, len(writes))
 	s := newScript()
 	for i, w := range writes {
-		s.add("SELECT ", t.key, " FROM ", t.name, " WHERE ", t.columns[j], " = ").value(w.Indexes[j]).
-			add(" AND ", t.key, " <> ").id(w.ID).add(" LIMIT 1", l.lock).query(func(row []sqldriver.Value) error {
-			holders[i] = text(row[0])
+		t.value(s.add("SELECT ", t.keyText(), " FROM ", t.name, " WHERE ", t.columns[j], " = "), j, w.Indexes[j])
+		t.id(s.add(" AND ", t.key, " <> "), w.ID).add(" LIMIT 1", l.lock).query(func(row []sqldriver.Value) error {
+			holders[i] = textOf(row[0])
 			return nil
 		})
 	}

@@ -40,7 +40,12 @@ func (p *plan) message(s *script, m *driver.Message) {
 		add(", ").text(m.AggregateType, maxID).add(", ").text(m.AggregateID, maxID).add(", ")
 	if t, w := p.goesOn(m); w != nil {
 		// The row, which was inserted before, knows what its sequence has gone on from.
-		s.add("(SELECT sequence FROM ", t.name, " WHERE ", t.key, " = ").id(w.ID).add(") - ").int(w.Sequence - m.Sequence)
+		if t.sequence != "" {
+			t.id(s.add("(SELECT ", t.sequence, " FROM ", t.name, " WHERE ", t.key, " = "), w.ID)
+		} else {
+			s.add("(SELECT sequence FROM ", p.store.schema, "uow_tombstones WHERE collection = ").quoted(t.desc.Name).add(" AND id = ").id(w.ID)
+		}
+		s.add(") - ").int(w.Sequence - m.Sequence)
 	} else {
 		s.int(m.Sequence)
 	}

@@ -41,9 +41,7 @@ func testStore(t *testing.T, options Options) {
 	uowtest.TestStore(t, uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			empty(t, dsn)
-			db := open(t, cfg)
-			execute(t, store, `CREATE TABLE IF NOT EXISTS native (name VARCHAR(255))`)
-			return db
+			return open(t, cfg)
 		},
 		Reopen: open,
 		Native: &uowtest.Native{
@@ -69,6 +67,21 @@ func execute(t testing.TB, s *Store, query string, args ...any) {
 	}
 }
 
+const clientTable = `CREATE TABLE IF NOT EXISTS ` + uowtest.ClientTable + ` (
+	client_no    BIGINT        NOT NULL PRIMARY KEY,
+	lock_version INT           NOT NULL DEFAULT 0,
+	name         VARCHAR(100)  NOT NULL,
+	email        VARCHAR(100)  NULL UNIQUE,
+	born         DATETIME(6)   NULL,
+	credit       DECIMAL(12,2) NOT NULL,
+	vip          BOOLEAN       NOT NULL,
+	score        DOUBLE        NULL,
+	` + "`rank`" + `       INT           NOT NULL,
+	photo        BLOB          NULL,
+	address      JSON          NULL,
+	note         VARCHAR(100)  NOT NULL DEFAULT 'none'
+) ENGINE=InnoDB`
+
 // empty deletes everything that a database has, but for its tables, which would take
 // longer to make.
 func empty(t testing.TB, dsn string) {
@@ -87,7 +100,7 @@ func empty(t testing.TB, dsn string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var queries []string
+	queries := []string{`CREATE TABLE IF NOT EXISTS native (name VARCHAR(255))`, clientTable}
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
@@ -98,7 +111,7 @@ func empty(t testing.TB, dsn string) {
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if len(queries) > 0 {
+	if len(queries) > 2 {
 		queries = append(queries, "UPDATE uow_state SET epochs = 0, trimmed = 0, forgotten = NULL")
 	}
 	for _, query := range queries {

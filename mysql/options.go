@@ -155,6 +155,9 @@ func (o Options) newPool(dsn string) (*sql.DB, error) {
 	if cfg.Params == nil {
 		cfg.Params = map[string]string{}
 	}
+	if cfg.Params["time_zone"] == "" { // as the driver's loc, and all times here
+		cfg.Params["time_zone"] = "'+00:00'"
+	}
 	cfg.Params["sql_mode"] = "'" + sqlMode + "'"
 	if cfg.Params["innodb_lock_wait_timeout"] == "" {
 		wait := max(1, int(o.CommitTimeout*2/3/time.Second))

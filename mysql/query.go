@@ -24,8 +24,8 @@ func (t *table) get(s *script, ids []string, lock string, row func([]sqldriver.V
 // versions appends the statements that read the versions of rows.
 func (t *table) versions(s *script, ids []string, lock string, found map[string]int64) {
 	in(ids, func(part []string) {
-		t.whereIDs(s.add("SELECT id, version FROM ", t.name), part).add(lock).query(func(row []sqldriver.Value) error {
-			found[text(row[0])] = number(row[1])
+		t.whereIDs(s.add("SELECT ", t.keyText(), ", ", t.version, " FROM ", t.name), part).add(lock).query(func(row []sqldriver.Value) error {
+			found[textOf(row[0])] = number(row[1]) - t.offset
 			return nil
 		})
 	})
@@ -94,20 +94,24 @@ func (d *dialect) condition(s *script, q driver.Query) error {
 
 // Field implements sqlquery.Dialect.
 func (d *dialect) Field(place int) string {
-	if place < 0 {
+	switch {
+	case place >= 0:
+	case d.table.desc.Table == nil:
 		return d.table.key
+	default:
+		return d.table.keyText()
 	}
 	return d.table.columns[place]
 }
 
 // Value implements sqlquery.Dialect. What is longer than a column is compared all the
 // same.
-func (d *dialect) Value(_ int, v driver.Value) (string, error) {
+func (d *dialect) Value(place int, v driver.Value) (string, error) {
 	s := &script{}
 	if x, ok := v.(string); ok {
 		s.text(x, unlimited)
 	} else {
-		s.value(v)
+		d.table.value(s, place, v)
 	}
 	return string(s.b), s.err
 }
@@ -120,6 +124,18 @@ func (d *dialect) In(place int, values []driver.Value) (string, error) {
 		if list[i], err = d.Value(place, v); err != nil {
 			return "", err
 		}
+	}
+	if place < 0 { // the key as it is, which an index serves
+		s := (&script{}).add(d.table.key, " IN (")
+		s.list(len(values), func(i int) {
+			id, _ := values[i].(string)
+			if d.table.numeric {
+				d.table.id(s, id)
+			} else {
+				s.add(list[i])
+			}
+		}).add(")")
+		return string(s.b), s.err
 	}
 	return d.Field(place) + " IN (" + strings.Join(list, ", ") + ")", nil
 }
@@ -138,7 +154,13 @@ func (d *dialect) Limit(n int) string { return fmt.Sprintf(" LIMIT %d", n) }
 // collect reads the columns of selectRows into rows.
 func (t *table) collect(rows *[]driver.Row) func([]sqldriver.Value) error {
 	return func(row []sqldriver.Value) error {
-		*rows = append(*rows, driver.Row{ID: text(row[0]), Version: number(row[1]), Sequence: number(row[2]), Body: blob(row[3])})
+		r := driver.Row{ID: textOf(row[0]), Version: number(row[1]) - t.offset, Sequence: number(row[2])}
+		if t.desc.Table == nil {
+			r.Body = blob(row[3])
+		} else if err := t.decode(&r, row[3:]); err != nil {
+			return err
+		}
+		*rows = append(*rows, r)
 		return nil
 	}
 }

@@ -31,7 +31,11 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 	defer c.release()
 	err = s.locked(ctx, c, func() error {
 		for _, t := range listed {
-			if err := s.registerTable(ctx, c, t); err != nil {
+			register := s.registerTable
+			if t.desc.Table != nil {
+				register = s.mapTable
+			}
+			if err := register(ctx, c, t); err != nil {
 				return fmt.Errorf("collection %s: %w", t.desc.Name, err)
 			}
 		}
@@ -47,7 +51,7 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 // checkColumns refuses names that the server takes for the same.
 func checkColumns(desc driver.Collection) error {
 	if desc.Table != nil {
-		return fmt.Errorf("%w: collection %s: tables of the user's own are not possible", ErrMismatch, desc.Name)
+		return nil
 	}
 	columns := map[string]bool{"id": true, "version": true, "sequence": true, "body": true}
 	for _, index := range desc.Indexes {
@@ -64,7 +68,7 @@ func checkColumns(desc driver.Collection) error {
 type column struct{ kind, collation string }
 
 func (s *Store) registerTable(ctx context.Context, c *session, t *table) error {
-	existing, err := s.columnsOf(ctx, c, t.desc.Name)
+	existing, err := s.columnsOf(ctx, c, s.database, t.desc.Name)
 	if err != nil {
 		return err
 	}
@@ -175,10 +179,10 @@ func (s *Store) createTable(t *table) *script {
 }
 
 // columnsOf returns the columns of a table; none when there is no table.
-func (s *Store) columnsOf(ctx context.Context, c *session, name string) (map[string]column, error) {
+func (s *Store) columnsOf(ctx context.Context, c *session, database, name string) (map[string]column, error) {
 	found := map[string]column{}
 	sc := newScript().add("SELECT column_name, column_type, collation_name FROM information_schema.columns WHERE table_schema = ").
-		quoted(s.database).add(" AND table_name = ").quoted(name).
+		quoted(database).add(" AND table_name = ").quoted(name).
 		query(func(row []sqldriver.Value) error {
 			kind := text(row[1])
 			if n, _, ok := strings.Cut(kind, "("); ok && n == "bigint" { // MariaDB has widths
