@@ -45,7 +45,7 @@ func (t *tx) flush(ctx context.Context, p *plan) error {
 		return t.fail(err)
 	}
 	if err := t.checkRanges(ctx, p, s); err != nil {
-		return t.refuse(err)
+		return t.refuse(t.store.wrap(ctx, "check what was read", err))
 	}
 	p.writes(s)
 	appends := len(p.cs.Messages) > 0
@@ -129,21 +129,10 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	}
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.options.CommitTimeout)
 	defer cancel()
-	s := newScript()
-	if err := t.enterCommit(s); err != nil {
-		return err
+	all, err := t.sendCommit(own, p)
+	for again := 0; err != nil && again < resends && t.optimistic() && !t.conn.dead && t.store.lost(err); again++ {
+		all, err = t.sendCommit(own, p) // everything was undone
 	}
-	if err := t.checkRanges(own, p, s); err != nil {
-		return err
-	}
-	p.writes(s)
-	if !t.marked {
-		p.marker(s, len(cs.Messages) > 0)
-	}
-	p.messages(s)
-	s.do("COMMIT AND NO CHAIN NO RELEASE")
-	t.begun = true
-	all, err := t.run(own, s)
 	if err != nil {
 		return t.refused(own, p, all, err)
 	}
@@ -152,6 +141,32 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 		t.store.subscribers.Wake()
 	}
 	return p.adjust()
+}
+
+// resends is how often a commit that the server has undone to end a deadlock is sent
+// again, where it is all that there was to undo. Where a unit inserts a row that
+// another, which comes too late, believes to be there yet, they do not lock it in one
+// order: InnoDB locks deleted rows too.
+const resends = 5
+
+// sendCommit sends everything that a commit needs.
+func (t *tx) sendCommit(ctx context.Context, p *plan) (all bool, err error) {
+	s := newScript()
+	if err := t.enterCommit(s); err != nil {
+		return false, err
+	}
+	if err := t.checkRanges(ctx, p, s); err != nil {
+		return false, err
+	}
+	p.shifts = nil
+	p.writes(s)
+	if !t.marked {
+		p.marker(s, len(p.cs.Messages) > 0)
+	}
+	p.messages(s)
+	s.do("COMMIT AND NO CHAIN NO RELEASE")
+	t.begun = true
+	return t.run(ctx, s)
 }
 
 // enterCommit appends what a commit needs before its writes.
@@ -205,7 +220,7 @@ func (t *tx) checkRanges(ctx context.Context, p *plan, s *script) error {
 	_, err := t.run(ctx, s)
 	t.savepointsMaybeTaken(err)
 	if err != nil {
-		return t.store.wrap(ctx, "check what was read", err)
+		return err
 	}
 	*s = *newScript()
 	for i, r := range p.cs.Ranges {
@@ -253,7 +268,7 @@ func (t *tx) refused(ctx context.Context, p *plan, all bool, err error) error {
 	case answered(err):
 		return t.explain(ctx, p, err)
 	case !all:
-		return t.store.wrap(ctx, "commit: the connection was lost before COMMIT was sent", err)
+		return t.store.wrap(ctx, "commit", err)
 	}
 	return fmt.Errorf("mysql: commit: %w: %w", driver.ErrInDoubt, err)
 }

@@ -149,6 +149,7 @@ func (o Options) newPool(dsn string) (*sql.DB, error) {
 	cfg.ClientFoundRows = true
 	cfg.MultiStatements = true
 	cfg.MaxAllowedPacket = 1 << 30 // the server's own limit is heeded
+	cfg.Logger = &mysql.NopLogger{}    // what it would say is in the errors
 	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, fmt.Errorf("mysql: open: %w", err)
 	}
