@@ -1,0 +1,168 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/driver"
+)
+
+type document struct {
+	uow.Events
+	ID    string
+	Count int64
+}
+
+type recounted struct{ To int64 }
+
+func (d *document) count() {
+	d.Count++
+	d.Record(recounted{To: d.Count})
+}
+
+// fixture is a database with one collection.
+type fixture struct {
+	*testing.T
+	dsn       string
+	db        *uow.DB
+	store     *Store
+	documents *uow.Collection[document]
+}
+
+// open opens a database of its own, or the one that the dsn names.
+func open(t *testing.T, dsn string, options Options) *fixture {
+	t.Helper()
+	if dsn == "" && options.DB == nil {
+		dsn = newDatabase(t)
+	}
+	f := &fixture{T: t, dsn: dsn, documents: uow.Define(uow.CollectionConfig[document]{
+		Name: "documents",
+		Indexes: []uow.Index[document]{
+			{Name: "count", Kind: uow.Int, Value: func(d *document) any { return d.Count }},
+		},
+	})}
+	db, err := options.Open(t.Context(), dsn, uow.Config{Collections: []uow.AnyCollection{f.documents}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.db, f.store = db, db.Store().(*Store)
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return f
+}
+
+func (f *fixture) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// add inserts documents in one unit.
+func (f *fixture) add(ids ...string) {
+	f.Helper()
+	f.must(f.db.Do(f.Context(), func(_ context.Context, u *uow.Unit) error {
+		for _, id := range ids {
+			if err := f.documents.In(u).Add(&document{ID: id}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// change counts documents up in one unit.
+func (f *fixture) change(ids ...string) error {
+	return f.db.Do(f.Context(), func(ctx context.Context, u *uow.Unit) error {
+		all, err := f.documents.In(u).GetMany(ctx, ids...)
+		for _, d := range all {
+			d.count()
+		}
+		return err
+	})
+}
+
+// tx begins a transaction of the store.
+func (f *fixture) tx() driver.Tx {
+	f.Helper()
+	tx, err := f.store.Begin(f.Context(), driver.TxOptions{})
+	f.must(err)
+	f.Cleanup(func() { _ = tx.Rollback() })
+	return tx
+}
+
+// has reports whether there is a row.
+func (f *fixture) has(id string) bool {
+	f.Helper()
+	tx := f.tx()
+	defer tx.Rollback()
+	rows, err := tx.Get(f.Context(), "documents", []string{id})
+	f.must(err)
+	return len(rows) == 1
+}
+
+// insert is a change set with one row, and a message where asked.
+func insert(unit, id string, messages ...string) *driver.ChangeSet {
+	cs := &driver.ChangeSet{Unit: unit, At: time.Unix(1, 0), Writes: []driver.Write{
+		{Op: driver.Insert, Collection: "documents", ID: id, Version: 1, Body: []byte(`{}`), Indexes: []driver.Value{int64(0)}},
+	}}
+	for _, m := range messages {
+		cs.Messages = append(cs.Messages, driver.Message{ID: m, Type: "t", CreatedAt: cs.At})
+	}
+	return cs
+}
+
+// appending is a change set with messages alone.
+func appending(unit string, messages ...string) *driver.ChangeSet {
+	cs := insert(unit, "", messages...)
+	cs.Writes = nil
+	return cs
+}
+
+// drain scans the log up to its end.
+func (f *fixture) drain(after int64) (ids []string, next int64) {
+	f.Helper()
+	for {
+		some, next, err := f.store.Scan(f.Context(), after, 7, nil)
+		f.must(err)
+		for _, m := range some {
+			ids = append(ids, m.ID)
+		}
+		if next == after {
+			return ids, next
+		}
+		after = next
+	}
+}
+
+// until repeats fn until it is true, and waits a little in between.
+func (f *fixture) until(what string, fn func() bool) {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
+	defer cancel()
+	for !fn() {
+		if pause(ctx, 2*time.Millisecond) != nil {
+			f.Fatalf("%s: it never was", what)
+		}
+	}
+}
+
+func names(prefix string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("%s%03d", prefix, i)
+	}
+	return list
+}
+
+// quiet ends what the store does in the background, which would talk in between.
+func (f *fixture) quiet() {
+	f.store.stop()
+	f.store.work.Wait()
+}

@@ -1,0 +1,186 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	sqldriver "database/sql/driver"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// change begins a script that is one transaction, which it must end by COMMIT.
+func change() *script {
+	s := newScript()
+	begin(s, ReadCommitted, false, false)
+	return s
+}
+
+// Acquire implements outbox.Log. The one row of uow_state puts those who acquire at
+// once in an order.
+func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
+	lease := outbox.Lease{Cursor: cursor}
+	sc := change().add("UPDATE ", s.schema, "uow_state SET epochs = LAST_INSERT_ID(epochs + 1)").end().
+		add("INSERT INTO ", s.schema, "uow_outbox_cursor (name, position, epoch) VALUES (").text(cursor, maxID).
+		do(", 0, LAST_INSERT_ID()) ON DUPLICATE KEY UPDATE epoch = VALUES(epoch)").
+		add("SELECT position, epoch FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, maxID).
+		query(func(row []sqldriver.Value) error {
+			lease.Position, lease.Epoch = number(row[0]), number(row[1])
+			return nil
+		}).do("COMMIT")
+	if err := s.do(ctx, "acquire", sc); err != nil {
+		return outbox.Lease{}, err
+	}
+	return lease, nil
+}
+
+// Settle implements outbox.Log: one round trip, and one more where messages are to be
+// held. The cursor's row is locked first.
+func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.release()
+	sc := change().add("SELECT ", most, "(COUNT(*) <> 1) FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Cursor, unlimited).
+		add(" AND epoch = ").int(lease.Epoch).add(forUpdate).query(nil)
+	if len(settlement.Hold) > 0 {
+		if sc, err = s.hold(ctx, c, sc, lease.Cursor, settlement.Hold); err != nil {
+			return s.settleFailed(ctx, c, err)
+		}
+	}
+	if len(settlement.Release) > 0 {
+		s.release(sc, lease.Cursor, settlement.Release)
+	}
+	if settlement.Position > 0 {
+		sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET position = ").int(settlement.Position).
+			add(" WHERE name = ").text(lease.Cursor, unlimited).end()
+	}
+	if _, err := c.run(ctx, sc.do("COMMIT"), s.maxPacket); err != nil {
+		return s.settleFailed(ctx, c, err)
+	}
+	return nil
+}
+
+func (s *Store) settleFailed(ctx context.Context, c *session, err error) error {
+	if !c.dead {
+		c.rollback(s.maxPacket)
+	}
+	if code(err) == codeRange {
+		return fmt.Errorf("mysql: settle: %w", outbox.ErrLeaseLost)
+	}
+	return s.wrap(ctx, "settle", err)
+}
+
+// hold runs the script and returns one that holds messages, but for those at or
+// before the cursor that are not held: they were discarded, and stay so.
+func (s *Store) hold(ctx context.Context, c *session, sc *script, cursor string, holds []outbox.Hold) (*script, error) {
+	passed, held := int64(0), map[int64]bool{}
+	positions := make([]int64, len(holds))
+	for i := range holds {
+		positions[i] = holds[i].Position
+	}
+	sc.add("SELECT position FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, unlimited).
+		query(func(row []sqldriver.Value) error { passed = number(row[0]); return nil }).
+		add("SELECT position FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).
+		add(" AND position IN ").positions(positions).add(forUpdate).
+		query(func(row []sqldriver.Value) error { held[number(row[0])] = true; return nil })
+	if _, err := c.run(ctx, sc, s.maxPacket); err != nil {
+		return nil, err
+	}
+	next, kept := newScript(), holds[:0:0]
+	for _, h := range holds {
+		if h.Position > passed || held[h.Position] {
+			kept = append(kept, h)
+		}
+	}
+	in(kept, func(part []outbox.Hold) {
+		next.add("INSERT INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) VALUES ")
+		next.list(len(part), func(i int) {
+			h := &part[i]
+			next.add("(").text(cursor, maxID).add(", ").int(h.Position).add(", ").text(h.Key, maxKey).add(", ").text(string(h.State), 16).
+				add(", ").int(int64(h.Attempts)).add(", ").maybeTime(h.NextAt).add(", ").
+				text(strings.ToValidUTF8(h.Reason, "\uFFFD"), unlimited).add(", ").maybeTime(h.Since).add(")")
+		})
+		next.do(" ON DUPLICATE KEY UPDATE `key` = VALUES(`key`), state = VALUES(state), attempts = VALUES(attempts)," +
+			" next_at = VALUES(next_at), reason = VALUES(reason)")
+	})
+	return next, nil
+}
+
+// release appends the statement that deletes held messages.
+func (s *Store) release(sc *script, cursor string, positions []int64) *script {
+	return sc.add("DELETE FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).
+		add(" AND position IN ").positions(positions).end()
+}
+
+// Held implements outbox.Log.
+func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilter) ([]outbox.Held, error) {
+	var held []outbox.Held
+	sc := newScript().add(`SELECT h.position, h.key, h.state, h.attempts, CAST(h.next_at AS CHAR), h.reason, CAST(h.since AS CHAR), m.id, m.topic,
+		m.ordering_key, m.type, m.aggregatetype, m.aggregateid, m.sequence, m.headers, CAST(m.created_at AS CHAR), m.payload
+		FROM `, s.schema, "uow_outbox_held h JOIN ", s.schema, "uow_outbox m ON m.position = h.position WHERE h.cursor = ").text(cursor, unlimited)
+	if filter.State != "" {
+		sc.add(" AND h.state = ").text(string(filter.State), unlimited)
+	}
+	if filter.Key != nil {
+		sc.add(" AND h.key = ").text(*filter.Key, unlimited)
+	}
+	if !filter.DueAt.IsZero() {
+		sc.add(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ").time(filter.DueAt).add(")")
+	}
+	sc.add(" ORDER BY h.position")
+	if filter.Limit > 0 {
+		sc.add(" LIMIT ").int(int64(filter.Limit))
+	}
+	sc.query(func(row []sqldriver.Value) error {
+		m, err := decodeMessage(number(row[0]), row[7:])
+		held = append(held, outbox.Held{Message: m, Hold: outbox.Hold{
+			Position: m.Position,
+			Key:      text(row[1]),
+			State:    outbox.HoldState(text(row[2])),
+			Attempts: int(number(row[3])),
+			NextAt:   timeOf(row[4]),
+			Reason:   text(row[5]),
+			Since:    timeOf(row[6]),
+		}})
+		return err
+	})
+	if err := s.do(ctx, "list held messages", sc); err != nil {
+		return nil, err
+	}
+	return held, nil
+}
+
+// Redrive implements outbox.Log.
+func (s *Store) Redrive(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	if len(positions) == 0 {
+		return 0, ctx.Err()
+	}
+	sc := change().add("UPDATE ", s.schema, "uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since WHERE `cursor` = ").
+		text(cursor, unlimited).add(" AND position IN ").positions(positions).add(" AND state = 'parked'").end()
+	err = s.do(ctx, "redrive", counting(sc, &n).do("COMMIT"))
+	return n, err
+}
+
+// Discard implements outbox.Log.
+func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	if len(positions) == 0 {
+		return 0, ctx.Err()
+	}
+	err = s.do(ctx, "discard", counting(s.release(change(), cursor, positions), &n).do("COMMIT"))
+	return n, err
+}
+
+// counting appends a query for the number of rows that the statement before changed.
+func counting(s *script, n *int) *script {
+	return s.add("SELECT ROW_COUNT()").query(func(row []sqldriver.Value) error { *n = int(number(row[0])); return nil })
+}
+
+// Drop implements outbox.Log.
+func (s *Store) Drop(ctx context.Context, cursor string) error {
+	return s.do(ctx, "drop", change().
+		add("DELETE FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, unlimited).end().
+		add("DELETE FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).end().do("COMMIT"))
+}

@@ -1,0 +1,304 @@
+package mysql
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/uow-go/uow/driver"
+)
+
+// tx is one unit's transaction. It has a connection from its first read, flush or
+// own SQL on, and a transaction of the server's from then on: before there is
+// nothing to undo.
+type tx struct {
+	store        *Store
+	readOnly     bool
+	serializable bool
+
+	mu    sync.Mutex // a unit's goroutine, and Store.Close
+	conn  *session
+	begun bool // the server has a transaction open, unless the user's own SQL has ended it
+	ended bool
+	// failed is why the transaction can only be rolled back.
+	failed error
+
+	state  // what the transaction has done
+	nested []nested
+	rows   []*driver.Write       // that were flushed
+	own    *bridge               // to the user's own SQL
+	guard  int                   // how many savepoints were taken when the guard was
+	lost   atomic.Pointer[error] // what the user's own SQL has met that ended the transaction
+}
+
+// state is what the end of a nested part takes back.
+type state struct {
+	snapshot bool // something was read
+	locked   bool // rows were locked
+	flushed  bool // something was written by Flush
+	native   bool // the user's own SQL ran
+	marked   bool // the unit's marker was written
+	appended bool // Flush has appended messages
+	written  int  // how many of tx.rows
+}
+
+// Begin implements driver.Store. It costs nothing.
+func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if s.closed.Load() {
+		return nil, ErrClosed
+	}
+	return &tx{store: s, readOnly: options.ReadOnly, serializable: options.Serializable}, nil
+}
+
+// usable reports why nothing can be done, with mu held.
+func (t *tx) usable(ctx context.Context) error {
+	if err := t.lost.Load(); err != nil && t.failed == nil {
+		t.failed = *err
+	}
+	switch {
+	case t.store.closed.Load():
+		return ErrClosed
+	case t.ended:
+		return errEnded
+	case t.failed != nil:
+		return t.failed
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case t.conn == nil:
+		return nil
+	case t.own.busy():
+		return errBusy
+	case !t.conn.alive():
+		t.begun = false
+		if t.flushed || t.native || t.locked || t.snapshot {
+			return errLost
+		}
+	}
+	return nil
+}
+
+// connect gives the transaction a connection.
+func (t *tx) connect(ctx context.Context) error {
+	if t.conn != nil {
+		return nil
+	}
+	c, err := t.store.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.store.adopt(t); err != nil {
+		c.release()
+		return err
+	}
+	t.conn = c
+	return nil
+}
+
+// run sends a script on the transaction's connection.
+func (t *tx) run(ctx context.Context, s *script) (all bool, err error) {
+	all, err = t.conn.run(ctx, s, t.store.maxPacket)
+	if err != nil && (t.conn.dead || t.store.lost(err)) {
+		t.begun = false
+	}
+	return all, err
+}
+
+// level is that of the transaction in which the unit writes where it has not written
+// in its snapshot.
+func (t *tx) level() Isolation {
+	if t.serializable { // whose ranges are locked with the gaps in them
+		return max(t.store.options.Isolation, RepeatableRead)
+	}
+	return t.store.options.Isolation
+}
+
+// optimistic says that the commit writes in a new transaction.
+func (t *tx) optimistic() bool {
+	return !t.flushed && !t.native && !t.locked && (t.store.options.Isolation == ReadCommitted)
+}
+
+// begin appends the beginning of a transaction.
+func begin(s *script, level Isolation, snapshot, readOnly bool) {
+	s.do([...]string{
+		ReadCommitted:  "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+		RepeatableRead: "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		Serializable:   "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+	}[level])
+	switch {
+	case snapshot && readOnly:
+		s.do("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+	case snapshot && level == RepeatableRead:
+		s.do("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+	default:
+		s.do("START TRANSACTION")
+	}
+}
+
+// opening appends what a statement of the unit's transaction needs before it: a
+// transaction where there is none, and savepoints for nested parts where it could
+// leave a trace.
+func (t *tx) opening(s *script, level Isolation, snapshot, trace bool) error {
+	if !t.begun {
+		if t.native || t.flushed || t.locked || t.snapshot {
+			return t.gone()
+		}
+		begin(s, level, snapshot, t.readOnly)
+	}
+	if trace {
+		t.savepoints(s)
+	}
+	return nil
+}
+
+// gone says why there is no transaction any more.
+func (t *tx) gone() error {
+	if t.conn != nil && !t.conn.alive() {
+		return errLost
+	}
+	return ErrRolledBack
+}
+
+// Get implements driver.Tx.
+func (t *tx) Get(ctx context.Context, collection string, ids []string) (rows []driver.Row, err error) {
+	err = t.read(ctx, collection, func(table *table, s *script) error {
+		table.get(s, ids, "", table.collect(&rows))
+		return nil
+	})
+	return rows, err
+}
+
+// Find implements driver.Tx.
+func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows []driver.Row, err error) {
+	err = t.read(ctx, collection, func(table *table, s *script) error {
+		return table.find(s, q, table.collect(&rows))
+	})
+	return rows, err
+}
+
+// Count implements driver.Tx.
+func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
+	err = t.read(ctx, collection, func(table *table, s *script) error { return table.count(s, q, &n) })
+	return n, err
+}
+
+// read runs a query in the unit's snapshot, which the first one takes in the same
+// round trip.
+func (t *tx) read(ctx context.Context, collection string, query func(table *table, s *script) error) error {
+	table, err := t.store.table(collection)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	s := newScript()
+	if err := t.opening(s, max(t.store.options.Isolation, RepeatableRead), true, false); err != nil {
+		return err
+	}
+	if err := query(table, s); err != nil {
+		return err
+	}
+	if s.err != nil {
+		return s.err
+	}
+	if err := t.connect(ctx); err != nil {
+		return err
+	}
+	began := !t.begun
+	t.begun = true
+	if _, err := t.run(ctx, s); err != nil {
+		t.begun = t.begun && !began
+		if began && !t.conn.dead {
+			t.conn.rollback(t.store.maxPacket)
+		}
+		return t.readFailed(ctx, err)
+	}
+	t.snapshot = true
+	return nil
+}
+
+// readFailed says why a read failed, and keeps it where that has ended the
+// transaction.
+func (t *tx) readFailed(ctx context.Context, err error) error {
+	wrapped := t.store.wrap(ctx, "read", err)
+	if t.store.lost(err) && t.failed == nil {
+		t.failed = wrapped
+	}
+	return wrapped
+}
+
+// Rollback implements driver.Tx.
+func (t *tx) Rollback() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rollback()
+	return nil
+}
+
+// rollback ends the transaction, with mu held. Where the server can't be told, it
+// finds out by the end of the connection, which is a rollback too.
+func (t *tx) rollback() {
+	t.ended = true
+	t.abort()
+	t.release()
+}
+
+// abort tells the server to roll back, and leaves the connection idle or dead.
+func (t *tx) abort() {
+	if t.conn == nil {
+		return
+	}
+	t.own.close()
+	s := newScript()
+	if t.begun || t.native {
+		s.do("ROLLBACK")
+	}
+	if t.native {
+		s.do("SET autocommit = 1")
+	}
+	if len(s.steps) > 0 && t.conn.alive() {
+		ctx, cancel := cleanup()
+		defer cancel()
+		if _, err := t.run(ctx, s); err != nil {
+			t.conn.dead = true
+		}
+	}
+	t.begun, t.native = false, false
+}
+
+// release gives the connection back.
+func (t *tx) release() {
+	if t.conn == nil {
+		return
+	}
+	t.store.forget(t)
+	t.conn.release()
+	t.conn, t.begun = nil, false
+}
+
+// discard takes the connection away from a unit that is still open.
+func (t *tx) discard() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil {
+		return
+	}
+	t.own.close()
+	t.conn.dead = true
+	t.release()
+	t.failed = ErrClosed
+}
+
+// fail rolls the transaction back because of err, which is what it says from then
+// on.
+func (t *tx) fail(err error) error {
+	t.failed = err
+	t.abort()
+	t.release()
+	return err
+}
