@@ -17,6 +17,7 @@ func MySQL(dsn string) *Store {
 	return &Store{
 		Name: "mysql", Make: makeDatabase(dsn), Rows: 1, Messages: 1,
 		Variants: []Variant{
+			{Name: "uow", Open: openMySQLUnits},
 			{Name: "go-sql-driver, five trips", Open: openMySQLByHand},
 		},
 	}
