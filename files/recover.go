@@ -118,9 +118,6 @@ func readCollection(ctx context.Context, w *writer, desc driver.Collection) (row
 	live := map[string]bool{}
 	for _, kind := range []string{collections, removed} {
 		dir := kind + "/" + desc.Name
-		if err := makeSynced(w, kind, dir); err != nil {
-			return nil, err
-		}
 		entries, err := w.List(dir)
 		if err != nil {
 			return nil, err
@@ -171,11 +168,19 @@ func readRow(d disk, name string, desc driver.Collection, isRemoved bool) (mvcc.
 	return row, nil
 }
 
-// makeSynced makes a directory where it is missing, for good. One that is there may
-// have been made by a process that did not live to sync it.
-func makeSynced(w *writer, parent, dir string) error {
-	if err := w.Mkdir(dir); err != nil {
-		return err
+// makeCollections makes the directories of collections where they are missing, for
+// good. Those that are there may have been made by a process that did not live to
+// sync them.
+func makeCollections(w *writer, descs []driver.Collection) error {
+	for _, kind := range []string{collections, removed} {
+		for _, desc := range descs {
+			if err := w.Mkdir(kind + "/" + desc.Name); err != nil {
+				return err
+			}
+		}
+		if err := w.SyncDir(kind); err != nil {
+			return wrap("sync "+kind, err)
+		}
 	}
-	return wrapNil("sync "+parent, w.SyncDir(parent))
+	return nil
 }

@@ -90,6 +90,9 @@ func (s *Store) Register(ctx context.Context, descs []driver.Collection) error {
 	if err := s.Store.Register(ctx, descs); err != nil {
 		return err
 	}
+	if err := makeCollections(s.keeper.disk, descs); err != nil {
+		return fmt.Errorf("files: %w", err)
+	}
 	s.keeper.descs = make(map[string]driver.Collection, len(descs))
 	for _, desc := range descs {
 		s.keeper.descs[desc.Name] = desc
