@@ -1,7 +1,7 @@
 # make test needs nothing but Go; with root on Debian it installs what the
 # tests of real servers and browsers use.
 
-MODULES := . publishers monitor integration
+MODULES := . publishers uowotel monitor integration
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: run test services lint vet tidy build bench crash fuzz clean
@@ -28,7 +28,7 @@ tidy: ## go.mod and go.sum say what is used, and no more
 	@for m in $(MODULES); do (echo "tidy $$m" && cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
 
 bench: ## the benchmarks whose results are in docs/BENCHMARKS.md
-	go test ./integration/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+	cd integration && go run ./bench/cmd/ratios $(FLAGS)
 
 crash: ## kill -9 tocsin KILLS times
 	go test ./integration/crash -run TestCrash -count 1 -v -timeout 0 -kills $(or $(KILLS),1000)

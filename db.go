@@ -40,6 +40,10 @@ type Config struct {
 
 	// OnHookError, when set, gets those instead of the Logger.
 	OnHookError func(ctx context.Context, err *HookError)
+
+	// Observers are told what units do, one after the other. Default: none, which
+	// costs nothing.
+	Observers []Observer
 }
 
 // Projection derives something from recorded events, inside their unit.
@@ -70,6 +74,9 @@ func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
 		cfg.ResolveTimeout = 10 * time.Second
 	}
 	cfg.Retry = cfg.Retry.withDefaults()
+	if slices.Contains(cfg.Observers, nil) {
+		return nil, configError("one of Config.Observers is nil")
+	}
 	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections))}
 	if err := db.list(cfg.Collections); err != nil {
 		return nil, err
@@ -126,7 +133,9 @@ func (db *DB) Close() error { return db.store.Close() }
 // The ctx that fn gets ends with the unit. fn must not keep the unit, or hand it
 // to other goroutines: see Unit. Where Config.Retry asks for it, fn runs again.
 func (db *DB) Do(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
-	return db.again(ctx, func(ctx context.Context) error { return db.try(ctx, fn) })
+	ctx, w := db.watchDo(ctx, false)
+	defer w.unitEnded()
+	return db.again(ctx, func(ctx context.Context) error { return w.attemptEnded(db.try(ctx, w, fn)) })
 }
 
 // again runs attempts until one goes well, or is not worth another.
@@ -142,10 +151,11 @@ func (db *DB) again(ctx context.Context, try func(ctx context.Context) error) er
 }
 
 // try is one attempt of Do.
-func (db *DB) try(ctx context.Context, fn func(ctx context.Context, u *Unit) error) error {
+func (db *DB) try(ctx context.Context, w *watch, fn func(ctx context.Context, u *Unit) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	u := db.newUnit(true)
+	u.watch = w.attempted(u)
 	finished := false
 	defer func() {
 		if !finished { // a panic or Goexit passes through here
@@ -184,7 +194,7 @@ func joinRollback(err, rollback error) error {
 //	return u.Commit(ctx)
 //
 // Nothing is sent to the database yet.
-func (db *DB) Begin() *Unit { return db.newUnit(false) }
+func (db *DB) Begin() *Unit { return db.watched(db.newUnit(false)) }
 
 func (db *DB) newUnit(managed bool) *Unit {
 	now := db.cfg.Now().UTC().Truncate(time.Microsecond) // what every store can keep

@@ -90,7 +90,9 @@ type pendingMessage struct {
 	message Message
 }
 
-func eventType(event any) (string, error) {
+// EventType returns the type name that an event has in its message: what its method
+// EventType() string returns, else the name of its Go type.
+func EventType(event any) (string, error) {
 	if named, ok := event.(interface{ EventType() string }); ok {
 		return named.EventType(), nil
 	}
@@ -110,7 +112,7 @@ func (p *pendingMessage) encode(u *Unit) error {
 	if p.source == nil {
 		return nil
 	}
-	name, err := eventType(p.event)
+	name, err := EventType(p.event)
 	if err != nil {
 		return err
 	}

@@ -101,16 +101,17 @@ func (u *Unit) runAfterCommit(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	for _, hook := range u.hooks.afterCommit {
 		if err := recovered(func() error { return hook(ctx) }); err != nil {
+			u.watch.hookFailed()
 			u.db.hookFailed(ctx, &HookError{Hook: "AfterCommit", Err: err})
 		}
 	}
 }
 
 func (u *Unit) runAfterRollback(ctx context.Context, cause error) error {
-	return runReversed(ctx, u.hooks.afterRollback, cause)
+	return runReversed(ctx, u.watch, u.hooks.afterRollback, cause)
 }
 
-func runReversed(ctx context.Context, hooks []func(context.Context, error) error, cause error) error {
+func runReversed(ctx context.Context, w *watch, hooks []func(context.Context, error) error, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	if errors.Is(cause, errAbandoned) { // the caller sees the panic itself
 		cause = nil
@@ -118,6 +119,7 @@ func runReversed(ctx context.Context, hooks []func(context.Context, error) error
 	var failed []error
 	for _, hook := range slices.Backward(hooks) {
 		if err := recovered(func() error { return hook(ctx, cause) }); err != nil {
+			w.hookFailed()
 			failed = append(failed, &HookError{Hook: "AfterRollback", Err: err})
 		}
 	}

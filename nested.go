@@ -57,11 +57,13 @@ type mark struct {
 	pending []pendingMessage
 	events  []Event
 	hooks   hooks
+	changes Changes // as far as they were handed to the store
 }
 
 func (u *Unit) nest(ctx context.Context, closure bool) (*mark, error) {
 	m := &mark{
 		closure: closure,
+		changes: u.watch.changes(),
 		restore: make([]func() error, len(u.sets)),
 		pending: slices.Clone(u.pending),
 		events:  slices.Clone(u.events),
@@ -136,6 +138,7 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	}
 	err = errors.Join(err, u.unnestStore(cause == nil))
 	u.nested = u.nested[:len(u.nested)-1-inner]
+	u.watch.nested(cause == nil && err == nil, m.changes)
 	if cause == nil && err == nil {
 		u.busy.Unlock()
 		return nil
@@ -150,7 +153,7 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 	if cause == nil {
 		cause, err = err, nil
 	}
-	hookErr := runReversed(ctx, undone, cause)
+	hookErr := runReversed(ctx, u.watch, undone, cause)
 	if err == nil && hookErr == nil {
 		return cause
 	}

@@ -16,12 +16,13 @@ type UnitOptions struct {
 	// rolled back with context.DeadlineExceeded. Default: no limit but the caller's.
 	Timeout time.Duration
 
-	// Serializable makes the commit check also what was only read: it fails, with
-	// ErrConflict or ErrRetryable, when an aggregate that the unit has read was
-	// changed since, one that it looked for in vain was added, or a query would have
-	// another result. A unit that only reads needs no check. What the user's own SQL
-	// reads is not checked, unless the store's transactions are serializable
-	// themselves. Default: false, which checks what was changed or required.
+	// Serializable gives the units the effect that they would have if they ran one
+	// after the other: the commit fails, with ErrConflict or ErrRetryable, when that is
+	// not so. It holds among units that are serializable. Against all others it checks
+	// the versions of the aggregates that were read, and that those looked for in vain
+	// by id are still missing. What the user's own SQL reads is part of it where the
+	// database's transactions are serializable themselves (PostgreSQL, MySQL). Default:
+	// false, which checks what was changed or required.
 	Serializable bool
 
 	// Retry replaces Config.Retry, when not nil.

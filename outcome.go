@@ -56,6 +56,7 @@ func (u *Unit) settle(ctx context.Context, lost error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.db.cfg.ResolveTimeout)
 	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		u.watch.doubted()
 		committed, err := u.db.Resolve(ctx, u.id)
 		switch {
 		case err == nil && committed:

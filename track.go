@@ -266,6 +266,7 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 		}
 		cs.Messages[i] = p.message
 	}
+	u.watch.address(cs.Messages)
 	u.number(cs)
 	return cs, written, nil
 }

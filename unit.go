@@ -27,6 +27,7 @@ type Unit struct {
 	id      string
 	now     time.Time
 	managed bool
+	watch   *watch // nil unless observed
 
 	// busy is held during each operation. Those that find it taken are refused;
 	// only the rollback waits for it.
@@ -102,7 +103,10 @@ func (u *Unit) begin(ctx context.Context) error {
 	if u.tx != nil {
 		return nil
 	}
+	u.watch.started(ctx)
+	at := u.watch.now()
 	tx, err := u.db.store.Begin(ctx, u.options)
+	u.watch.called(at)
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
@@ -157,7 +161,7 @@ func (u *Unit) record(source *node, event any) {
 }
 
 func (u *Unit) recordLocked(source *node, event any) {
-	name, err := eventType(event)
+	name, err := EventType(event)
 	if err != nil {
 		u.failed = err
 		return
@@ -192,7 +196,10 @@ func (u *Unit) Flush(ctx context.Context) error {
 		return err
 	}
 	u.wrote = true
-	if err := u.tx.Flush(ctx, cs); err != nil {
+	at := u.watch.now()
+	err = u.tx.Flush(ctx, cs)
+	u.watch.flushed(at, cs)
+	if err != nil {
 		u.failed = err
 		return err
 	}
@@ -214,7 +221,8 @@ func (u *Unit) Commit(ctx context.Context) error {
 	if u.managed {
 		return ErrManaged
 	}
-	return u.commit(ctx)
+	u.watch.started(ctx)
+	return u.watch.closed(ctx, u, u.commit(ctx))
 }
 
 func (u *Unit) commit(ctx context.Context) error {
@@ -280,14 +288,17 @@ func (u *Unit) write(ctx context.Context) error {
 		if err := u.begin(ctx); err != nil {
 			return err
 		}
+		at := u.watch.now()
 		err := u.tx.Commit(ctx, cs)
 		if errors.Is(err, ErrInDoubt) {
 			err = u.settle(ctx, err)
 		}
+		u.watch.committed(at, cs)
 		if err != nil {
 			return err
 		}
 	}
+	u.watch.well()
 	u.end()
 	return nil
 }
@@ -297,11 +308,13 @@ func (u *Unit) write(ctx context.Context) error {
 // of times, and does nothing after Commit. It waits for an operation of the unit
 // that is running. It does not depend on any context; ctx is for the
 // AfterRollback hooks' values.
-func (u *Unit) Rollback(ctx context.Context) error { return u.rollback(ctx, nil) }
+func (u *Unit) Rollback(ctx context.Context) error {
+	return u.watch.closed(ctx, u, u.rollback(ctx, nil))
+}
 
 // Close rolls back unless the unit was committed: it belongs into a defer. It
 // may be called any number of times.
-func (u *Unit) Close() error { return u.rollback(context.Background(), nil) }
+func (u *Unit) Close() error { return u.Rollback(context.Background()) }
 
 func (u *Unit) rollback(ctx context.Context, cause error) error {
 	if !u.claimEnd() {
@@ -310,9 +323,11 @@ func (u *Unit) rollback(ctx context.Context, cause error) error {
 	u.rolledBack = cause == nil
 	var err error
 	if u.tx != nil {
+		at := u.watch.now()
 		if failed := u.tx.Rollback(); failed != nil {
 			err = fmt.Errorf("uow: rollback: %w", failed)
 		}
+		u.watch.called(at)
 	}
 	u.leave()
 	return errors.Join(err, u.runAfterRollback(ctx, cause))

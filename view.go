@@ -21,15 +21,18 @@ func (v *View) Now() time.Time { return v.unit.now }
 //
 // Config.Retry holds for views too: fn runs again after an ErrRetryable.
 func (db *DB) View(ctx context.Context, fn func(ctx context.Context, v *View) error) error {
-	return db.again(ctx, func(ctx context.Context) error { return db.look(ctx, fn) })
+	ctx, w := db.watchDo(ctx, true)
+	defer w.unitEnded()
+	return db.again(ctx, func(ctx context.Context) error { return w.attemptEnded(db.look(ctx, w, fn)) })
 }
 
 // look is one attempt of View.
-func (db *DB) look(ctx context.Context, fn func(ctx context.Context, v *View) error) (err error) {
+func (db *DB) look(ctx context.Context, w *watch, fn func(ctx context.Context, v *View) error) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	u := db.newUnit(true)
 	u.options.ReadOnly = true
+	u.watch = w.attempted(u)
 	defer func() {
 		if closed := u.Close(); closed != nil && err == nil {
 			err = fmt.Errorf("uow: view: %w", closed)

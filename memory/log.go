@@ -50,8 +50,8 @@ func (l *log) message(position int64) (driver.Message, bool) {
 
 // Scan implements outbox.Log.
 func (s *store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, after, err
+	if ctx.Err() != nil {
+		return nil, after, context.Cause(ctx)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()

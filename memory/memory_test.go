@@ -1,28 +1,25 @@
-package memory
+package memory_test
 
 import (
 	"testing"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/memory"
 	"github.com/uow-go/uow/uowtest"
 )
 
 func TestStore(t *testing.T) {
-	var s *store
+	var db *uow.DB
 	uowtest.TestStore(t, uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
-			db, err := Open(t.Context(), cfg)
+			var err error
+			db, err = memory.Open(t.Context(), cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = db.Close() })
-			s = db.Store().(*store)
 			return db
 		},
-		InUse: func() int {
-			s.mu.RLock()
-			defer s.mu.RUnlock()
-			return len(s.pins.list)
-		},
+		InUse: func() int { return memory.InUse(db) },
 	})
 }

@@ -56,8 +56,8 @@ func newStore() *store {
 
 // Register implements driver.Store.
 func (s *store) Register(ctx context.Context, collections []driver.Collection) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +81,8 @@ func (s *store) Register(ctx context.Context, collections []driver.Collection) e
 
 // Begin implements driver.Store. The snapshot is taken by the first read.
 func (s *store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -115,8 +115,8 @@ func (s *store) table(collection string) (*table, error) {
 
 // locked runs fn with the store locked and open.
 func (s *store) locked(ctx context.Context, fn func() error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,7 +59,7 @@ func (t *tx) usable(ctx context.Context) error {
 	if t.failed != nil {
 		return t.failed
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // read runs fn, which reads from the snapshot, and takes it before the first time.

@@ -25,6 +25,7 @@ type plan struct {
 	// within says that the transaction's snapshot is older than the change set.
 	within bool
 	checks map[string][]*driver.Write // by collection, until they are planned
+	locked bool                       // all existing rows are locked before
 	shifts []shift
 	// inserted has the places of inserted writes, where the collection remembers.
 	inserted bool
@@ -52,15 +53,20 @@ func (s *Store) plan(cs *driver.ChangeSet, within bool) (*plan, error) {
 		}
 		p.checks[c.Collection] = append(p.checks[c.Collection], &driver.Write{Collection: c.Collection, ID: c.ID, Expected: c.Version})
 	}
-	for rest := cs.Writes; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].Collection == rest[0].Collection {
-			n++
+	if p.locked = len(cs.Releases) > 0 || !inPlace(cs, s); p.locked {
+		if err := p.lockAll(); err != nil {
+			return nil, err
 		}
+	}
+	if err := p.releases(); err != nil {
+		return nil, err
+	}
+	for rest := cs.Writes; len(rest) > 0; {
 		t, err := s.table(rest[0].Collection)
 		if err != nil {
 			return nil, err
 		}
+		n := p.run(t, rest)
 		p.checkBefore(t.place)
 		if err := p.collection(t, rest[:n]); err != nil {
 			return nil, err
@@ -72,6 +78,7 @@ func (s *Store) plan(cs *driver.ChangeSet, within bool) (*plan, error) {
 		return nil, fmt.Errorf("postgres: collection %s is not registered", collection)
 	}
 	p.messages()
+	p.countEvents()
 	for i := range p.steps {
 		if a := p.steps[i].args; a != nil && a.err != nil {
 			return nil, a.err
@@ -130,7 +137,7 @@ func (p *plan) collection(t *table, writes []driver.Write) error {
 	delete(p.checks, t.desc.Name)
 	oneByOne := t.unique || len(updates) <= few
 	existing := slices.Concat(deletes, updates, checks)
-	if len(existing) > 1 && (len(deletes)+len(checks) > 0 || !oneByOne) || len(checks) > 0 {
+	if !p.locked && (len(existing) > 1 && (len(deletes)+len(checks) > 0 || !oneByOne || t.mapped != nil) || len(checks) > 0) {
 		p.locking(t, t.lock, existing)
 	}
 	if len(deletes) > 0 {
@@ -226,20 +233,28 @@ func notNil(body []byte) []byte {
 // gone on.
 func (p *plan) adjust() error {
 	for _, s := range p.shifts {
-		i := slices.IndexFunc(p.cs.Writes, func(w driver.Write) bool {
-			return w.ID == s.id && w.Collection == s.table.desc.Name && w.Op == driver.Insert
-		})
-		if i < 0 {
+		if !shiftWrite(p.cs, s) {
 			return errors.New("postgres: a row that was not inserted went on")
-		}
-		p.cs.Writes[i].Version += s.version
-		p.cs.Writes[i].Sequence += s.sequence
-		for j := range p.cs.Messages {
-			if m := &p.cs.Messages[j]; m.Write == i+1 {
-				m.Sequence += s.sequence
-			}
 		}
 	}
 	p.shifts = nil
 	return nil
+}
+
+// shiftWrite lets an insert go on. It returns false when there is none.
+func shiftWrite(cs *driver.ChangeSet, s shift) bool {
+	i := slices.IndexFunc(cs.Writes, func(w driver.Write) bool {
+		return w.ID == s.id && w.Collection == s.table.desc.Name && w.Op == driver.Insert
+	})
+	if i < 0 {
+		return false
+	}
+	cs.Writes[i].Version += s.version
+	cs.Writes[i].Sequence += s.sequence
+	for j := range cs.Messages {
+		if m := &cs.Messages[j]; m.Write == i+1 {
+			m.Sequence += s.sequence
+		}
+	}
+	return true
 }

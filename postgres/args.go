@@ -150,11 +150,19 @@ func (a *args) appendValue(b []byte, v driver.Value) []byte {
 		return append(b, 0)
 	case time.Time:
 		return appendTime(b, x)
+	case []byte:
+		return append(b, x...)
 	}
 	if a.err == nil {
 		a.err = fmt.Errorf("postgres: %T is no value of an index", v)
 	}
 	return b
+}
+
+// refuses reports whether the type text can't hold a string.
+func (a *args) refuses(s string) bool {
+	a.check(s)
+	return a.err != nil
 }
 
 // check refuses what the type text can't hold.
@@ -197,6 +205,8 @@ func kindOID(k driver.Kind) uint32 {
 		return pgtype.BoolOID
 	case driver.Time:
 		return pgtype.TimestamptzOID
+	case driver.Bytes:
+		return pgtype.ByteaOID
 	}
 	return pgtype.TextOID
 }

@@ -23,17 +23,18 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	if err != nil {
 		return t.fail(err)
 	}
-	if err := t.connect(ctx); err != nil {
-		return t.fail(err)
-	}
-	before, err := t.opening(t.snapshot())
+	before, err := t.entering(ctx)
 	if err != nil {
 		return t.fail(err)
 	}
-	steps := append(before, p.steps...)
-	if failed, err := t.run(ctx, steps); err != nil {
+	steps := append(append(before, t.savepoints()...), p.steps...)
+	if failed, err := t.start(ctx, steps, func() { p.shifts = nil }); err != nil {
+		if t.conn == nil {
+			return t.fail(err)
+		}
 		return t.undo(ctx, p, steps, failed, err)
 	}
+	t.leaveSnapshot()
 	t.flushed = true
 	t.appended = t.appended || len(cs.Messages) > 0
 	t.savepointsTaken()
@@ -80,18 +81,29 @@ func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 
 func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	t.closeResults()
+	t.leaveSnapshot()
 	if cs.Empty() && !t.flushed && !t.native {
 		return t.commitReads()
 	}
-	within := t.flushed || t.native || t.store.options.Isolation > ReadCommitted
+	crowded := t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if crowded && t.shareable(cs) {
+		return t.commitTogether(ctx, cs)
+	}
+	return t.commitAlone(ctx, cs)
+}
+
+// commitAlone commits in a transaction of the unit's own.
+func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
+	within := t.flushed || t.native || t.isolation() > ReadCommitted
 	p, err := t.store.plan(cs, within)
 	if err != nil {
 		return err
 	}
-	if err := t.connect(ctx); err != nil {
+	if err := t.connectAlive(ctx); err != nil {
 		return err
 	}
-	steps, explicit, err := t.commitSteps(p, cs)
+	steps, explicit, err := t.commitSteps(p)
 	if err != nil {
 		return err
 	}
@@ -115,9 +127,10 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 
 // commitSteps are everything that a commit sends. explicit says that its last
 // step is COMMIT; otherwise the Sync that follows commits.
-func (t *tx) commitSteps(p *plan, cs *driver.ChangeSet) (steps []step, explicit bool, err error) {
+func (t *tx) commitSteps(p *plan) (steps []step, explicit bool, err error) {
 	sql := t.store.sql
-	body := append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(cs.Unit)})
+	p.mark()
+	body := p.steps
 	switch {
 	case (t.flushed || t.native) && !t.begun: // the user's own SQL did it
 		return nil, false, t.lost()
@@ -127,14 +140,14 @@ func (t *tx) commitSteps(p *plan, cs *driver.ChangeSet) (steps []step, explicit 
 	case !p.within:
 		return body, false, nil
 	case !t.begun:
-		steps = append(steps, plain(sql.begin[t.store.options.Isolation]))
+		steps = append(steps, plain(sql.begin[t.isolation()]))
 	}
 	return append(append(steps, body...), plain(sql.commit)), true, nil
 }
 
 // commitReads ends a unit that has changed nothing.
 func (t *tx) commitReads() error {
-	if !t.begun || t.store.options.Isolation < Serializable {
+	if !t.begun || t.isolation() < Serializable {
 		return nil // the rollback that follows does
 	}
 	ctx, cancel := cleanup()
@@ -153,7 +166,8 @@ func (t *tx) commitReads() error {
 // refused did not happen, and neither did what was not sent. Everything else is in
 // doubt: what the driver thinks of it does not count.
 func (t *tx) refused(ctx context.Context, p *plan, steps []step, failed int, err error) error {
-	if !answered(err) {
+	confirmed := failed == len(steps) && failed > 0 && steps[failed-1].tag == "COMMIT" // the error is of something else
+	if !answered(err) || confirmed {
 		return fmt.Errorf("postgres: commit: %w: %w", driver.ErrInDoubt, err)
 	}
 	c := t.conn.Conn()

@@ -76,13 +76,13 @@ func (p *plan) meaning(ctx context.Context, steps []step, failed int, err error,
 	switch {
 	case e.Code == codeConflict:
 		return p.conflict(ctx, a, e, look)
-	case e.Code == codeUnique && e.ConstraintName == indexName(a.table.desc.Name, "id"):
-		return p.exists(a, err, look)
-	case e.Code == codeUnique && len(a.rows) == 1:
-		for _, index := range a.table.desc.Indexes {
-			if e.ConstraintName == indexName(a.table.desc.Name, index.Name) {
-				return &driver.DuplicateError{Collection: a.table.desc.Name, ID: a.rows[0].ID, Index: index.Name}
-			}
+	case e.Code == codeUnique:
+		column, key, ok := a.table.uniqueColumn(e.ConstraintName)
+		switch {
+		case ok && key:
+			return p.exists(a, err, look)
+		case ok && len(a.rows) == 1:
+			return &driver.DuplicateError{Collection: a.table.desc.Name, ID: a.rows[0].ID, Index: column}
 		}
 	case e.Code == codeInvalidText:
 		what += " (a body that is no JSON needs Options.Bodies = Bytes)"

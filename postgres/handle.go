@@ -126,17 +126,13 @@ func (t *tx) enterNative(ctx context.Context) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
-	if err := t.connect(ctx); err != nil {
-		return err
-	}
-	c := t.conn.Conn()
-	if c.IsClosed() {
+	if t.conn != nil && t.conn.Conn().IsClosed() {
 		return errLost
 	}
-	if c.PgConn().IsBusy() {
+	if t.conn != nil && t.conn.Conn().PgConn().IsBusy() {
 		return errBusy
 	}
-	level := t.store.options.Isolation
+	level := t.isolation()
 	var steps []step
 	if t.begun && level == ReadCommitted && !t.native && !t.flushed && len(t.savepoints()) == len(t.nested) {
 		steps = append(steps, plain(t.store.sql.commit), plain(t.store.sql.begin[level]))
@@ -149,12 +145,13 @@ func (t *tx) enterNative(ctx context.Context) error {
 		steps = opening
 	}
 	if len(steps) > 0 {
-		if failed, err := t.run(ctx, steps); err != nil {
+		if failed, err := t.start(ctx, steps, func() {}); err != nil {
 			t.savepointsMaybeTaken(steps, failed)
 			return t.store.wrap(ctx, "begin", err)
 		}
 		t.savepointsTaken()
 	}
+	t.leaveSnapshot() // what follows sees what is newest
 	t.native = true
 	return nil
 }

@@ -23,15 +23,15 @@ func (p *plan) messages() {
 			p.steps = append(p.steps, step{args: &args{err: fmt.Errorf("postgres: message %s: headers: %w", all[i].ID, err)}})
 			return
 		}
-		_, _, ok := p.grave(&all[i])
+		_, _, ok := p.store.grave(p.cs, &all[i])
 		shifted = shifted || ok
 	}
 	switch sql := p.store.sql; {
 	case shifted:
-		a := messageColumnsOf(all, headers)
+		a := messageColumnsOf(pointers(all), headers)
 		for _, part := range []int{0, 1} {
 			a.array(pgtype.TextOID, len(all), func(b []byte, i int) ([]byte, bool) {
-				collection, id, ok := p.grave(&all[i])
+				collection, id, ok := p.store.grave(p.cs, &all[i])
 				return append(b, [2]string{collection, id}[part]...), ok
 			})
 		}
@@ -42,23 +42,43 @@ func (p *plan) messages() {
 			int(m.Sequence).bytes(headers[0]).time(m.CreatedAt).bytes(m.Payload)
 		p.steps = append(p.steps, step{statement: sql.appendOne, args: a})
 	default:
-		p.steps = append(p.steps, step{statement: sql.appendMany, args: messageColumnsOf(all, headers)})
+		p.steps = append(p.steps, step{statement: sql.appendMany, args: messageColumnsOf(pointers(all), headers)})
 	}
 }
 
+// mark plans the unit's marker, which goes along with a single message.
+func (p *plan) mark() {
+	sql := p.store.sql
+	if n := len(p.steps); n > 0 && p.steps[n-1].statement == sql.appendOne {
+		last := &p.steps[n-1]
+		last.statement = sql.markOne
+		last.args.unit(p.cs.Unit)
+		return
+	}
+	p.steps = append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(p.cs.Unit)})
+}
+
+func pointers(all []driver.Message) []*driver.Message {
+	list := make([]*driver.Message, len(all))
+	for i := range all {
+		list[i] = &all[i]
+	}
+	return list
+}
+
 // grave names the deleted row that a message's sequence may have to go on from.
-func (p *plan) grave(m *driver.Message) (collection, id string, ok bool) {
-	if m.Write == 0 || m.Write > len(p.cs.Writes) {
+func (s *Store) grave(cs *driver.ChangeSet, m *driver.Message) (collection, id string, ok bool) {
+	if m.Write == 0 || m.Write > len(cs.Writes) {
 		return "", "", false
 	}
-	w := &p.cs.Writes[m.Write-1]
-	if w.Op != driver.Insert || p.store.tables[w.Collection].desc.Disposable {
+	w := &cs.Writes[m.Write-1]
+	if w.Op != driver.Insert || s.tables[w.Collection].desc.Disposable {
 		return "", "", false
 	}
 	return w.Collection, w.ID, true
 }
 
-func messageColumnsOf(all []driver.Message, headers [][]byte) *args {
+func messageColumnsOf(all []*driver.Message, headers [][]byte) *args {
 	n := len(all)
 	a := newArgs(2 * n)
 	for _, at := range []func(m *driver.Message) string{
@@ -69,7 +89,7 @@ func messageColumnsOf(all []driver.Message, headers [][]byte) *args {
 		func(m *driver.Message) string { return m.AggregateType },
 		func(m *driver.Message) string { return m.AggregateID },
 	} {
-		a.texts(n, func(i int) string { return at(&all[i]) })
+		a.texts(n, func(i int) string { return at(all[i]) })
 	}
 	a.ints(n, func(i int) int64 { return all[i].Sequence })
 	a.blobs(pgtype.JSONOID, n, func(i int) []byte { return headers[i] })

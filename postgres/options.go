@@ -74,6 +74,12 @@ type Options struct {
 	// those that exist must have it. Default: JSON.
 	Bodies Bodies
 
+	// FixedSchema leaves the schema to the user's own migrations, for which SchemaSQL
+	// has the text: Open creates and changes nothing, and returns ErrMismatch where
+	// something is missing, with the SQL that makes it. Default: false, Open creates
+	// what is missing.
+	FixedSchema bool
+
 	// MaxConns is the greatest number of connections of the store's own pool. Each
 	// unit has one from its first read to its end, the others wait; beside the pool
 	// there is one that listens while Subscribe has subscribers. Default: the dsn's

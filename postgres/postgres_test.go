@@ -21,7 +21,7 @@ func TestStore(t *testing.T) {
 		"Unprepared":     {Statements: Unprepared},
 		"Bytes":          {Bodies: Bytes},
 	} {
-		t.Run(name, func(t *testing.T) { uowtest.TestStore(t, harness(options, byTx)) })
+		t.Run(name, func(t *testing.T) { uowtest.TestStore(t, harness(t, options, crowdFrom, byTx)) })
 	}
 }
 
@@ -31,7 +31,7 @@ func TestStoreBySQL(t *testing.T) {
 	for name, native := range map[string]func(schema func() string) *uowtest.Native{"Statements": bySQL, "Transactions": bySQLTransactions} {
 		for _, c := range uowtest.Checks() {
 			if strings.Contains(c.Name, "native") || strings.HasPrefix(c.Name, "P16") {
-				t.Run(name+"/"+c.Name, func(t *testing.T) { c.Run(t, harness(Options{}, native)) })
+				t.Run(name+"/"+c.Name, func(t *testing.T) { c.Run(t, harness(t, Options{}, crowdFrom, native)) })
 			}
 		}
 	}
@@ -110,7 +110,11 @@ func bySQLTransactions(schema func() string) *uowtest.Native {
 	return n
 }
 
-func harness(options Options, native func(schema func() string) *uowtest.Native) uowtest.Harness {
+// TestStoreInACrowd shares each trip that can be shared.
+func TestStoreInACrowd(t *testing.T) { uowtest.TestStore(t, harness(t, Options{}, 0, byTx)) }
+
+// harness has a crowd be more than so many operations at once.
+func harness(t *testing.T, options Options, crowd int32, native func(schema func() string) *uowtest.Native) uowtest.Harness {
 	var store *Store
 	open := func(t testing.TB, cfg uow.Config) *uow.DB {
 		db, err := options.Open(t.Context(), needServer(t), cfg)
@@ -118,6 +122,7 @@ func harness(options Options, native func(schema func() string) *uowtest.Native)
 			t.Fatal(err)
 		}
 		store = db.Store().(*Store)
+		store.crowd.limit = min(store.crowd.limit, crowd)
 		t.Cleanup(func() {
 			if err := db.Close(); err != nil {
 				t.Errorf("close: %v", err)
@@ -128,6 +133,7 @@ func harness(options Options, native func(schema func() string) *uowtest.Native)
 	return uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			options.Schema = newSchema(t)
+			createClients(t, options.Schema)
 			db := open(t, cfg)
 			script(t, store, `CREATE TABLE `+store.schema+`.native (name text)`)
 			return db
@@ -135,8 +141,35 @@ func harness(options Options, native func(schema func() string) *uowtest.Native)
 		Reopen: open,
 		Native: native(func() string { return store.schema }),
 		Lacks:  uowtest.Capabilities{ConcurrentFlush: true, NULBytes: true}, // rows are locked
-		InUse:  func() int { return int(store.pool.Stat().AcquiredConns()) },
+		InUse:  func() int { return inUse(t, store) },
 	}
+}
+
+// createClients makes the kit's table of the user's.
+func createClients(t testing.TB, schema string) {
+	t.Helper()
+	s, err := Options{Schema: schema}.OpenStore(t.Context(), needServer(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script(t, s, `CREATE TABLE `+s.schema+`.`+uowtest.ClientTable+` (client_no bigint PRIMARY KEY, lock_version integer NOT NULL DEFAULT 0,
+		name varchar(100) NOT NULL, email varchar(100) UNIQUE, born timestamp, credit numeric(12,2) NOT NULL, vip boolean NOT NULL,
+		score double precision, rank smallint NOT NULL, photo bytea, address jsonb, note text NOT NULL DEFAULT 'none')`)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inUse counts connections that are in use. Those of shared snapshots come back a
+// little after their last unit has ended.
+func inUse(t *testing.T, s *Store) int {
+	f := &fixture{T: t, store: s}
+	f.until("shared snapshots end", func() bool {
+		s.reads.mu.Lock()
+		defer s.reads.mu.Unlock()
+		return s.reads.readers == 0 && len(s.reads.open) == 0 && s.reads.ending == 0
+	})
+	return int(s.pool.Stat().AcquiredConns())
 }
 
 // script runs SQL outside of any unit.

@@ -31,7 +31,7 @@ func (t *table) count(q driver.Query, n *int64) (step, error) {
 	}
 	sql := `SELECT count(*) FROM ` + t.name + where
 	if q.Limit > 0 {
-		sql = `SELECT count(*) FROM (SELECT FROM ` + t.name + where + d.Limit(q.Limit) + `) AS some`
+		sql = `SELECT count(*) FROM (SELECT FROM ` + t.name + where + d.Limit(q.Limit) + `) AS hits`
 	}
 	return step{statement: newStatement(sql, d.oids...), args: d.args, row: func(row [][]byte) error {
 		*n = number(row[0])
@@ -77,7 +77,17 @@ func (d *dialect) kind(place int) driver.Kind {
 // Field implements sqlquery.Dialect.
 func (d *dialect) Field(place int) string {
 	if place < 0 {
+		if d.table.mapped != nil {
+			return d.table.mapped.idText() + ` COLLATE "C"`
+		}
 		return "id"
+	}
+	if index := d.table.desc.Indexes[place]; d.table.mapped != nil {
+		field := d.table.mapped.value(place, index)
+		if index.Kind == driver.String {
+			field += ` COLLATE "C"`
+		}
+		return field
 	}
 	return quote(d.table.desc.Indexes[place].Name)
 }
@@ -92,7 +102,11 @@ func (d *dialect) Value(place int, v driver.Value) (string, error) {
 func (d *dialect) In(place int, values []driver.Value) (string, error) {
 	kind := d.kind(place)
 	d.args.indexValues(kind, len(values), func(i int) driver.Value { return values[i] })
-	return d.Field(place) + " = ANY(" + d.add(arrayOID(kindOID(kind))) + ")", nil
+	list := d.add(arrayOID(kindOID(kind)))
+	if m := d.table.mapped; m != nil && place < 0 { // an index serves the key as it is
+		return m.key + " = ANY(" + m.ids(list) + ")", nil
+	}
+	return d.Field(place) + " = ANY(" + list + ")", nil
 }
 
 // Order implements sqlquery.Dialect.
@@ -119,9 +133,20 @@ func (t *table) get(ids []string, row func([][]byte) error) step {
 }
 
 // collect reads the columns of selectRows into rows.
-func collect(rows *[]driver.Row) func([][]byte) error {
+func (t *table) collect(rows *[]driver.Row) func([][]byte) error {
 	return func(row [][]byte) error {
-		*rows = append(*rows, driver.Row{ID: string(row[0]), Version: number(row[1]), Sequence: number(row[2]), Body: blob(row[3])})
+		r := rowOf(row)
+		if t.mapped != nil {
+			r.Body, r.Indexes = nil, make([]driver.Value, len(t.desc.Indexes))
+			for i, index := range t.desc.Indexes {
+				r.Indexes[i] = valueOf(index.Kind, row[3+i])
+			}
+		}
+		*rows = append(*rows, r)
 		return nil
 	}
+}
+
+func rowOf(row [][]byte) driver.Row {
+	return driver.Row{ID: string(row[0]), Version: number(row[1]), Sequence: number(row[2]), Body: blob(row[3])}
 }

@@ -17,11 +17,14 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 	tables := make(map[string]*table, len(collections))
 	listed := make([]*table, 0, len(collections))
 	for i, desc := range collections {
+		if desc.Table != nil {
+			listed = append(listed, nil) // until its columns are known
+			continue
+		}
 		if err := checkColumns(desc); err != nil {
 			return err
 		}
-		t := newTable(s.schema, s.options.Bodies, i, desc)
-		tables[desc.Name], listed = t, append(listed, t)
+		listed = append(listed, newTable(s.schema, s.options.Bodies, i, desc))
 	}
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -29,10 +32,17 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 	}
 	defer c.Release()
 	err = s.locked(ctx, c.Conn(), unquote(s.schema), func(tx pgx.Tx) error {
-		for _, t := range listed {
-			if err := s.registerTable(ctx, tx, t); err != nil {
-				return fmt.Errorf("collection %s: %w", t.desc.Name, err)
+		for i, desc := range collections {
+			var err error
+			if desc.Table != nil {
+				listed[i], err = s.registerMapped(ctx, tx, i, desc)
+			} else {
+				err = s.registerTable(ctx, tx, listed[i])
 			}
+			if err != nil {
+				return fmt.Errorf("collection %s: %w", desc.Name, err)
+			}
+			tables[desc.Name] = listed[i]
 		}
 		return nil
 	})
@@ -63,15 +73,14 @@ func (s *Store) registerTable(ctx context.Context, tx pgx.Tx, t *table) error {
 	if err != nil {
 		return err
 	}
+	if s.options.FixedSchema {
+		return s.checkFixed(ctx, tx, t, existing)
+	}
 	if len(existing) == 0 {
 		return s.createTable(ctx, tx, t)
 	}
-	for name, want := range map[string]string{
-		"id": `text COLLATE "C"`, "version": "bigint", "sequence": "bigint", "body": s.options.Bodies.sqlType(),
-	} {
-		if existing[name] != want {
-			return fmt.Errorf("%w: column %s is %q, want %s", ErrMismatch, name, existing[name], want)
-		}
+	if err := s.checkOwnColumns(existing); err != nil {
+		return err
 	}
 	known, err := indexes(ctx, tx, t)
 	if err != nil {
@@ -104,6 +113,17 @@ func (s *Store) registerTable(ctx context.Context, tx pgx.Tx, t *table) error {
 	return nil
 }
 
+func (s *Store) checkOwnColumns(existing map[string]string) error {
+	for name, want := range map[string]string{
+		"id": `text COLLATE "C"`, "version": "bigint", "sequence": "bigint", "body": s.options.Bodies.sqlType(),
+	} {
+		if existing[name] != want {
+			return fmt.Errorf("%w: column %s is %q, want %s", ErrMismatch, name, existing[name], want)
+		}
+	}
+	return nil
+}
+
 func columnType(k driver.Kind) string {
 	if k == driver.String {
 		return `text COLLATE "C"`
@@ -117,22 +137,28 @@ func execute(ctx context.Context, tx pgx.Tx, query string) error {
 }
 
 func (s *Store) createTable(ctx context.Context, tx pgx.Tx, t *table) error {
+	for _, query := range t.create(s.options.Bodies) {
+		if err := execute(ctx, tx, query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create returns the statements that make the table and its indexes.
+func (t *table) create(bodies Bodies) []string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `CREATE TABLE %s (id text COLLATE "C" CONSTRAINT %s PRIMARY KEY, version bigint NOT NULL, sequence bigint NOT NULL`,
 		t.name, quote(indexName(t.desc.Name, "id")))
 	for _, index := range t.desc.Indexes {
 		fmt.Fprintf(&b, ", %s %s", quote(index.Name), columnType(index.Kind))
 	}
-	fmt.Fprintf(&b, ", body %s NOT NULL)", s.options.Bodies.sqlType())
-	if err := execute(ctx, tx, b.String()); err != nil {
-		return err
-	}
+	fmt.Fprintf(&b, ", body %s NOT NULL)", bodies.sqlType())
+	all := []string{b.String()}
 	for _, index := range t.desc.Indexes {
-		if err := createIndex(ctx, tx, t, index); err != nil {
-			return err
-		}
+		all = append(all, t.createIndex(index))
 	}
-	return nil
+	return all
 }
 
 // ensureColumn makes a table have an index' column.
@@ -156,14 +182,16 @@ func ensureColumn(ctx context.Context, tx pgx.Tx, t *table, index driver.Index, 
 	return execute(ctx, tx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", t.name, quote(index.Name), columnType(index.Kind)))
 }
 
-func createIndex(ctx context.Context, tx pgx.Tx, t *table, index driver.Index) error {
+func (t *table) createIndex(index driver.Index) string {
 	format := "CREATE INDEX %s ON %s (%s NULLS FIRST, id)" // has the order of queries, which end with the id
 	if index.Unique {
 		format = "CREATE UNIQUE INDEX %s ON %s (%s)"
 	}
-	name := quote(indexName(t.desc.Name, index.Name))
-	// ALTER TABLE … DROP COLUMN may have dropped it.
-	err := execute(ctx, tx, fmt.Sprintf(format, name, t.name, quote(index.Name)))
+	return fmt.Sprintf(format, quote(indexName(t.desc.Name, index.Name)), t.name, quote(index.Name))
+}
+
+func createIndex(ctx context.Context, tx pgx.Tx, t *table, index driver.Index) error {
+	err := execute(ctx, tx, t.createIndex(index))
 	if code(err) == codeUnique {
 		return fmt.Errorf("%w: index %s is to be unique, and two rows have the same value: %w", ErrMismatch, index.Name, err)
 	}

@@ -30,6 +30,11 @@ func (a *args) unit(unit string) *args { return a.bytes(key(unit)) }
 // unique key makes the insert wait for a transaction that has inserted it and is
 // not finished; when it then finds the key, the unit was committed, and when it does
 // not, the key is its own and the unit's commit can't go through any more.
+//
+// A marker that can be seen may yet be lost: a commit whose wait for a synchronous
+// standby was cancelled, which a client that gives up asks for, is on the primary
+// alone. So the marker is written once more, though nothing changes: this commit then
+// waits for the standby, and the unit's, being before it, is there too.
 func (s *Store) Resolve(ctx context.Context, unit string) (committed bool, err error) {
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -39,13 +44,13 @@ func (s *Store) Resolve(ctx context.Context, unit string) (committed bool, err e
 	inserted, fenced, forgotten := false, false, []byte(nil)
 	id := key(unit)
 	steps := []step{
-		plain(s.sql.begin[ReadCommitted]), // so that the select sees what the insert has waited for
+		plain(s.sql.begin[ReadCommitted]), // so that the update sees what the insert has waited for
 		{
 			statement: newStatement(`INSERT INTO `+s.schema+`.uow_units (unit, fenced) VALUES ($1, true) ON CONFLICT (unit) DO NOTHING RETURNING true`, pgtype.UUIDOID),
 			args:      newArgs(1).bytes(id),
 			row:       func([][]byte) error { inserted = true; return nil },
 		}, {
-			statement: newStatement(`SELECT u.fenced, s.forgotten FROM `+s.schema+`.uow_units u, `+s.schema+`.uow_state s WHERE u.unit = $1`, pgtype.UUIDOID),
+			statement: newStatement(`UPDATE `+s.schema+`.uow_units u SET fenced = u.fenced FROM `+s.schema+`.uow_state s WHERE u.unit = $1 RETURNING u.fenced, s.forgotten`, pgtype.UUIDOID),
 			args:      newArgs(1).bytes(id),
 			row: func(row [][]byte) error {
 				fenced, forgotten = truth(row[0]), blob(row[1])

@@ -44,6 +44,9 @@ func (s *Store) migrate(ctx context.Context, c *pgx.Conn) (schema string, err er
 	if err != nil {
 		return "", s.wrap(ctx, "read the schema's version", err)
 	}
+	if version < len(files) && s.options.FixedSchema {
+		return "", fmt.Errorf("%w: the package's tables are at version %d of %d, and Options.FixedSchema is set: SchemaSQL has what is missing", ErrMismatch, version, len(files))
+	}
 	if version < len(files) {
 		if version, err = s.upgrade(ctx, c, schema, files); err != nil {
 			return "", err
@@ -143,13 +146,13 @@ func (s *Store) locked(ctx context.Context, c *pgx.Conn, schema string, fn func(
 func (s *Store) checkServer(ctx context.Context, c *pgx.Conn) error {
 	var version int
 	var standby bool
-	var encoding, kind string
+	var encoding, kind, isolation string
 	var cache int64
 	err := c.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
-		current_setting('server_encoding'), c.relkind::text, q.seqcache
+		current_setting('server_encoding'), current_setting('default_transaction_isolation'), c.relkind::text, q.seqcache
 		FROM pg_class c, pg_sequence q WHERE c.oid = $1::text::regclass
 		AND q.seqrelid = pg_get_serial_sequence($1, 'position')::regclass`,
-		pgx.QueryExecModeExec, s.schema+".uow_outbox").Scan(&version, &standby, &encoding, &kind, &cache)
+		pgx.QueryExecModeExec, s.schema+".uow_outbox").Scan(&version, &standby, &encoding, &isolation, &kind, &cache)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: the table uow_outbox has no identity: it was not made by this package", ErrServer)
 	}
@@ -163,6 +166,8 @@ func (s *Store) checkServer(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("%w: it is a standby; add target_session_attrs=read-write to the dsn", ErrServer)
 	case encoding != "UTF8":
 		return fmt.Errorf("%w: the database's encoding is %s, want UTF8", ErrServer, encoding)
+	case isolation != "read committed" && s.options.Isolation == ReadCommitted:
+		return fmt.Errorf("%w: default_transaction_isolation is %s, want read committed, or another Options.Isolation", ErrServer, isolation)
 	case kind != "r":
 		return fmt.Errorf("%w: uow_outbox is no plain table, and the locks of its partitions would not be seen", ErrServer)
 	case cache != 1:

@@ -10,10 +10,15 @@ import (
 type statements struct {
 	begin                   [Serializable + 1]*statement
 	commit, rollback        *statement
+	beginReading, export    *statement
 	mark                    *statement
 	appendOne, appendMany   *statement
+	markOne                 *statement
 	appendShifted           *statement
 	scan, scanTopics, locks *statement
+
+	startTogether, markTogether           *statement
+	appendTogether, appendTogetherShifted *statement
 }
 
 const messageColumns = `id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload`
@@ -27,11 +32,14 @@ func newStatements(schema string) *statements {
 	}
 	into := `INSERT INTO ` + schema + `.uow_outbox (` + messageColumns + `) `
 	s := &statements{
-		commit:     newStatement(`COMMIT`),
-		rollback:   newStatement(`ROLLBACK`),
-		mark:       newStatement(`INSERT INTO `+schema+`.uow_units (unit) VALUES ($1)`, pgtype.UUIDOID),
-		appendOne:  newStatement(into+`VALUES (`+params(1, len(one))+`)`, one...),
-		appendMany: newStatement(into+`SELECT * FROM unnest(`+params(1, len(one))+`)`, many...),
+		commit:       newStatement(`COMMIT`),
+		rollback:     newStatement(`ROLLBACK`),
+		beginReading: newStatement(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`),
+		export:       newStatement(`SELECT pg_export_snapshot()`),
+		mark:         newStatement(`INSERT INTO `+schema+`.uow_units (unit) VALUES ($1)`, pgtype.UUIDOID),
+		appendOne:    newStatement(into+`VALUES (`+params(1, len(one))+`)`, one...),
+		markOne:      newStatement(`WITH k AS (INSERT INTO `+schema+`.uow_units (unit) VALUES ($11)) `+into+`VALUES (`+params(1, len(one))+`)`, append(one[:len(one):len(one)], pgtype.UUIDOID)...),
+		appendMany:   newStatement(into+`SELECT * FROM unnest(`+params(1, len(one))+`)`, many...),
 		// Messages of rows that were inserted go on from what is remembered of
 		// deleted ones, which is named by two more columns.
 		appendShifted: newStatement(into+`SELECT i.c1, i.c2, i.c3, i.c4, i.c5, i.c6, i.c7 + coalesce(g.sequence, 0), i.c8, i.c9, i.c10
@@ -44,6 +52,7 @@ func newStatements(schema string) *statements {
 			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 			AND relation = ` + literal(schema+".uow_outbox") + `::regclass AND mode = 'RowExclusiveLock' AND granted`),
 	}
+	s.messagesTogether(schema, into, many)
 	// What is not wanted is not sent, but for its position.
 	s.scanTopics = newStatement(`SELECT m.position, m.position = w.position, w.id, w.topic, w.ordering_key, w.type,
 		w.aggregatetype, w.aggregateid, w.sequence, w.headers, w.created_at, w.payload

@@ -24,6 +24,9 @@ type Store struct {
 	listed  []*table          // in the order of Register
 	gaps    gaps
 	wakes   wakes
+	crowd   crowd
+	commits commits
+	reads   reads
 
 	closed atomic.Bool
 	stop   context.CancelFunc // ends what runs in the background
@@ -55,6 +58,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		}
 		s.pool = pool
 	}
+	s.crowd.limit = min(crowdFrom, s.pool.Config().MaxConns)
 	err := s.prepare(ctx)
 	if err != nil {
 		if o.Pool == nil {
@@ -65,6 +69,10 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.wakes.start(background, s)
+	s.reads = reads{store: s, open: map[*snapshot]struct{}{}}
+	if n := int(s.pool.Config().MaxConns); n >= minForReads {
+		s.reads.limit = n / 2
+	}
 	s.work.Go(func() { s.maintain(background) })
 	return s, nil
 }
@@ -104,6 +112,7 @@ func (s *Store) Close() error {
 		ended.Go(t.discard)
 	}
 	ended.Wait()
+	s.reads.close()
 	s.wakes.mu.Lock()   // from here on nothing is started
 	s.wakes.mu.Unlock() //nolint:staticcheck // it is only waited for
 	s.gaps.turn <- struct{}{}

@@ -24,6 +24,10 @@ type table struct {
 	remove                                            *statement
 	lock, share                                       *statement
 	probe, unprobe, resume                            *statement
+	selectLocked                                      *statement
+	release                                           []*statement // for each index
+	together                                          *together    // nil where units do not commit together
+	mapped                                            *mapped      // nil for documents
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
@@ -41,6 +45,8 @@ func sqlType(k driver.Kind) string {
 		return "boolean"
 	case driver.Time:
 		return "timestamp with time zone"
+	case driver.Bytes:
+		return "bytea"
 	}
 	return "text"
 }
@@ -116,9 +122,14 @@ func newTable(schema string, bodies Bodies, place int, desc driver.Collection) *
 	t.selectRows = newStatement(columns + t.name)
 	t.selectOne = newStatement(columns+t.name+` WHERE id = $1`, text)
 	t.selectMany = newStatement(columns+t.name+` WHERE id = ANY($1)`, texts)
+	t.selectLocked = newStatement(columns+t.name+` WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, texts)
+	for _, index := range desc.Indexes {
+		t.release = append(t.release, newStatement(`UPDATE `+t.name+` SET `+quote(index.Name)+` = NULL WHERE id = ANY($1)`, texts))
+	}
 	t.selectVersions = newStatement(`SELECT id, version FROM `+t.name+` WHERE id = ANY($1)`, texts)
 	t.writes(schema)
 	t.graves(schema)
+	t.together = newTogether(t, schema)
 	return t
 }
 
@@ -196,11 +207,16 @@ func (t *table) graves(schema string) {
 	t.resume = newStatement(`UPDATE `+t.name+` t SET version = t.version + g.version, sequence = t.sequence + g.sequence`+
 		` FROM `+schema+`.uow_tombstones g WHERE g.collection = `+name+` AND g.id = t.id AND t.id = ANY($1)`+
 		` RETURNING t.id, g.version, g.sequence`, pgtype.TextArrayOID)
-	// In a transaction that has a snapshot, resume sees only the memory of rows that
-	// were deleted before it. An insert of the memory's own key fails on newer ones,
-	// with a serialization failure.
+	t.probes(schema)
+}
+
+// probes makes the statements by which a transaction that has a snapshot finds newer
+// memories of deleted rows: resume sees only those from before it, and an insert of
+// the memory's own key fails on newer ones, with a serialization failure.
+func (t *table) probes(schema string) {
+	name := literal(t.desc.Name)
 	t.probe = newStatement(`INSERT INTO `+schema+`.uow_tombstones (collection, id, version, sequence)`+
 		` SELECT `+name+`, id, 0, 0 FROM unnest($1) AS id ON CONFLICT (collection, id) DO NOTHING`, pgtype.TextArrayOID)
 	t.unprobe = newStatement(`DELETE FROM `+schema+`.uow_tombstones WHERE collection = `+name+
-		` AND id = ANY($1) AND version = 0`, pgtype.TextArrayOID)
+		` AND id = ANY($1) AND version = 0 AND sequence = 0`, pgtype.TextArrayOID)
 }

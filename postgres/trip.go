@@ -12,7 +12,8 @@ import (
 )
 
 // statement is a statement with the types of its parameters, which the server need
-// not be asked for, and the name under which connections keep it.
+// not be asked for, and the name under which connections keep it; without one they do
+// not.
 type statement struct {
 	sql  string
 	name string
@@ -57,6 +58,12 @@ func prepared(c *pgconn.PgConn) map[string]bool {
 		c.CustomData()[preparedKey] = names
 	}
 	return names
+}
+
+// used reports whether a connection was used before, so that it may have died since.
+func used(c *pgx.Conn) bool {
+	_, ok := c.PgConn().CustomData()[preparedKey]
+	return ok
 }
 
 // run sends the steps at once, with one Sync, and reads the answers: one round
@@ -126,7 +133,7 @@ func (s *Store) send(p *pgconn.Pipeline, steps []step, names map[string]bool) []
 			values = steps[i].args.values
 		}
 		known := names[st.name] || sent[st.name]
-		if s.options.Statements == Unprepared || !known && len(names)+len(sent) >= maxPrepared {
+		if st.name == "" || s.options.Statements == Unprepared || !known && len(names)+len(sent) >= maxPrepared {
 			p.SendQueryParams(st.sql, values, st.oids, formats, formats)
 			continue
 		}

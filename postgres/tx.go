@@ -14,12 +14,15 @@ import (
 // own SQL on, and a transaction of the server's from then on: before there is
 // nothing to undo.
 type tx struct {
-	store *Store
+	store   *Store
+	options driver.TxOptions
 
 	mu    sync.Mutex // a unit's goroutine, and Store.Close
 	conn  *pgxpool.Conn
 	begun bool // the server has a transaction open
-	ended bool
+	// snapshot is that of the unit's first read, when others share it.
+	snapshot *snapshot
+	ended    bool
 	// failed is why the transaction can only be rolled back.
 	failed error
 
@@ -46,7 +49,7 @@ func (s *Store) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx,
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
-	return &tx{store: s}, nil
+	return &tx{store: s, options: options}, nil
 }
 
 // usable reports why nothing can be done, with mu held.
@@ -77,12 +80,51 @@ func (t *tx) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.own(c)
+}
+
+// own makes a connection the transaction's.
+func (t *tx) own(c *pgxpool.Conn) error {
 	if err := t.store.adopt(t); err != nil {
 		c.Release()
 		return err
 	}
 	t.conn = c
 	return nil
+}
+
+// connectAlive is connect for what must not be sent twice: it does not take a
+// connection that has died in the pool.
+func (t *tx) connectAlive(ctx context.Context) error {
+	for t.conn == nil {
+		if err := t.connect(ctx); err != nil {
+			return err
+		}
+		if c := t.conn.Conn(); used(c) && !alive(c) {
+			destroy(c)
+			t.giveBack()
+		}
+	}
+	return nil
+}
+
+// start sends the first steps of a transaction. They can't have been committed,
+// whatever the connection says: where one of the pool turns out to have died there,
+// they are sent again on another. reset is called before that.
+func (t *tx) start(ctx context.Context, steps []step, reset func()) (failed int, err error) {
+	for {
+		fresh := t.conn == nil
+		if err := t.connect(ctx); err != nil {
+			return 0, err
+		}
+		again := fresh && used(t.conn.Conn())
+		failed, err = t.run(ctx, steps)
+		if err == nil || !again || !t.conn.Conn().IsClosed() || ctx.Err() != nil || t.store.closed.Load() {
+			return failed, err
+		}
+		t.giveBack()
+		reset()
+	}
 }
 
 // run sends steps on the transaction's connection.
@@ -99,11 +141,29 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 	if err != nil {
 		return nil, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	crowded := t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if crowded && table.mapped == nil && t.fresh() && len(ids) <= maxReadIDs {
+		if err := t.usable(ctx); err != nil {
+			return nil, err
+		}
+		if rows, ok, err := t.getTogether(ctx, table, ids); ok || err != nil {
+			return rows, err
+		}
+	}
 	var rows []driver.Row
-	if err := t.read(ctx, table.get(ids, collect(&rows))); err != nil {
+	if err := t.read(ctx, table.get(ids, table.collect(&rows)), func() { rows = nil }); err != nil {
 		return nil, err
 	}
 	return rows, nil
+}
+
+// fresh reports whether nothing has happened in the transaction, and others may share
+// what does.
+func (t *tx) fresh() bool {
+	return t.conn == nil && t.snapshot == nil && !t.flushed && !t.native && t.isolation() == ReadCommitted
 }
 
 // Find implements driver.Tx.
@@ -113,11 +173,15 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 		return nil, err
 	}
 	var rows []driver.Row
-	query, err := table.find(q, collect(&rows))
+	query, err := table.find(q, table.collect(&rows))
 	if err != nil {
 		return nil, err
 	}
-	if err := t.read(ctx, query); err != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if err := t.read(ctx, query, func() { rows = nil }); err != nil {
 		return nil, err
 	}
 	return rows, nil
@@ -133,34 +197,51 @@ func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n in
 	if err != nil {
 		return 0, err
 	}
-	return n, t.read(ctx, query)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	return n, t.read(ctx, query, func() { n = 0 })
 }
 
 // read runs a query in the unit's snapshot, which the first one takes in the same
-// round trip.
-func (t *tx) read(ctx context.Context, query step) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// round trip, with mu held.
+func (t *tx) read(ctx context.Context, query step, again func()) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
 	if query.args.err != nil {
 		return query.args.err
 	}
-	if err := t.connect(ctx); err != nil {
+	steps, err := t.entering(ctx)
+	if err != nil {
 		return err
 	}
-	steps := []step{query}
-	if !t.begun {
-		if t.native || t.flushed { // the transaction is gone
-			return t.lost()
-		}
-		steps = []step{plain(t.store.sql.begin[t.snapshot()]), query}
-	}
-	if _, err := t.run(ctx, steps); err != nil {
+	if _, err := t.start(ctx, append(steps, query), again); err != nil {
 		return t.store.wrap(ctx, "read", err)
 	}
+	t.leaveSnapshot()
 	return nil
+}
+
+// entering returns the steps by which the unit gets its snapshot, where it has no
+// transaction of its own yet.
+func (t *tx) entering(ctx context.Context) ([]step, error) {
+	if t.begun {
+		return nil, nil
+	}
+	if t.native || t.flushed { // the transaction is gone
+		return nil, t.lost()
+	}
+	begin := plain(t.store.sql.begin[t.level()])
+	if t.options.ReadOnly && t.level() == RepeatableRead {
+		begin = plain(t.store.sql.beginReading)
+	}
+	if t.snapshot == nil {
+		return []step{begin}, nil
+	}
+	set, err := t.snapshot.export(ctx)
+	return []step{begin, plain(set)}, err
 }
 
 // lost says why there is no transaction any more.
@@ -171,8 +252,16 @@ func (t *tx) lost() error {
 	return ErrRolledBack
 }
 
-// snapshot is the level of transactions that read: they need a snapshot.
-func (t *tx) snapshot() Isolation { return max(t.store.options.Isolation, RepeatableRead) }
+// level is that of transactions that read: they need a snapshot.
+func (t *tx) level() Isolation { return max(t.isolation(), RepeatableRead) }
+
+// isolation is the level of what the unit writes.
+func (t *tx) isolation() Isolation {
+	if t.options.Serializable {
+		return Serializable
+	}
+	return t.store.options.Isolation
+}
 
 // Rollback implements driver.Tx.
 func (t *tx) Rollback() error {
@@ -220,6 +309,11 @@ func destroy(c *pgx.Conn) {
 
 // release gives the connection back.
 func (t *tx) release() {
+	t.leaveSnapshot()
+	t.giveBack()
+}
+
+func (t *tx) giveBack() {
 	if t.conn == nil {
 		return
 	}

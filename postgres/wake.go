@@ -55,7 +55,7 @@ func (w *wakes) appended() {
 
 // notifyOthers sends one NOTIFY for all commits since the last.
 func (w *wakes) notifyOthers(s *Store) {
-	notify := newStatement(`SELECT pg_notify($1, $2)`, pgtype.TextOID, pgtype.TextOID)
+	notify := newStatement(`SELECT pg_notify($1, $2), set_config('synchronous_commit', 'off', true)`, pgtype.TextOID, pgtype.TextOID)
 	for {
 		select {
 		case <-w.ctx.Done():

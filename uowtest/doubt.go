@@ -36,17 +36,27 @@ func doubtChecks() []Check {
 	}
 }
 
-// lostAnswer commits or rolls back, and says neither.
-func lostAnswer(commit bool) func(ctx context.Context, tx driver.Tx, cs *driver.ChangeSet) error {
-	return func(ctx context.Context, tx driver.Tx, cs *driver.ChangeSet) error {
-		end := tx.Rollback
-		if commit {
-			end = func() error { return tx.Commit(ctx, cs) }
+// lostAnswer commits or rolls back, and says neither. resolve, when set, fails
+// questions about it as long as it returns errors.
+func lostAnswer(commit bool, resolve func(ctx context.Context) error) Around {
+	return func(ctx context.Context, c Call, do func() error) error {
+		switch c.Method {
+		case "Commit":
+			if commit {
+				if err := do(); err != nil {
+					return err
+				}
+			}
+			return fmt.Errorf("%w: %w", errLost, driver.ErrInDoubt)
+		case "Resolve":
+			if resolve == nil {
+				break
+			}
+			if err := resolve(ctx); err != nil {
+				return err
+			}
 		}
-		if err := end(); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: %w", errLost, driver.ErrInDoubt)
+		return do()
 	}
 }
 
@@ -60,19 +70,17 @@ type outcome struct {
 }
 
 // lose runs a unit that changes a by 1 and whose commit has no answer the first
-// time. resolve is what the database can say afterwards.
-func (k *kit) lose(commits bool, wait time.Duration, resolve func(ctx context.Context, unit string) (bool, error)) *outcome {
+// time. Questions about it fail as long as resolve returns errors.
+func (k *kit) lose(commits bool, wait time.Duration, resolve func(ctx context.Context) error) *outcome {
 	k.Helper()
 	o := &outcome{k: k}
-	store := &faulty{resolve: resolve}
-	answer := lostAnswer(commits)
-	store.commit = func(ctx context.Context, tx driver.Tx, cs *driver.ChangeSet) error {
-		if o.runs == 1 {
-			return answer(ctx, tx, cs)
+	answer := lostAnswer(commits, resolve)
+	o.db = k.through(func(ctx context.Context, c Call, do func() error) error {
+		if c.Method == "Commit" && o.runs > 1 {
+			return do()
 		}
-		return tx.Commit(ctx, cs)
-	}
-	o.db = k.through(store, func(cfg *uow.Config) {
+		return answer(ctx, c, do)
+	}, func(cfg *uow.Config) {
 		attempts(2, true)(cfg)
 		cfg.ResolveTimeout = wait
 	})
@@ -100,20 +108,20 @@ func (o *outcome) want(when string, runs, committed, rolledBack int, balance int
 	o.k.wantBalance("a", balance, when)
 }
 
-// unreachable answers after a number of failures.
-func unreachable(n int, committed bool) func(context.Context, string) (bool, error) {
-	return func(context.Context, string) (bool, error) {
+// unreachable fails a number of times.
+func unreachable(n int) func(context.Context) error {
+	return func(context.Context) error {
 		if n--; n >= 0 {
-			return false, errLost
+			return errLost
 		}
-		return committed, nil
+		return nil
 	}
 }
 
 func lostAnswerOfCommit(k *kit) {
 	k.save("a")
 	for i, failures := range []int{0, 2} {
-		o := k.lose(true, time.Minute, unreachable(failures, true))
+		o := k.lose(true, time.Minute, unreachable(failures))
 		if o.err != nil {
 			k.broken("after %d questions without an answer, the commit should have gone well; got %v", failures, o.err)
 		}
@@ -123,13 +131,13 @@ func lostAnswerOfCommit(k *kit) {
 
 func lostAnswerOfNoCommit(k *kit) {
 	k.save("a")
-	o := k.lose(false, time.Minute, unreachable(1, false))
+	o := k.lose(false, time.Minute, unreachable(1))
 	if o.err != nil {
 		k.broken("the second attempt should go well; got %v", o.err)
 	}
 	o.want("after a commit that did not happen, and one that did", 2, 1, 1, 102)
 
-	u := k.through(&faulty{commit: lostAnswer(false), resolve: unreachable(0, false)}, nil).Begin()
+	u := k.through(lostAnswer(false, nil), nil).Begin()
 	ran := 0
 	k.must("changing a", errors.Join(
 		k.change(k.Context(), u, "a", 1),
@@ -147,12 +155,11 @@ func inDoubt(k *kit) {
 	for _, committed := range []bool{true, false} {
 		before := k.look("a").balance
 		silent := true
-		o := k.lose(committed, time.Millisecond, func(ctx context.Context, unit string) (bool, error) {
+		o := k.lose(committed, time.Millisecond, func(ctx context.Context) error {
 			if silent {
 				<-ctx.Done() // as a connection that is never accepted
-				return false, ctx.Err()
 			}
-			return committed, nil
+			return ctx.Err()
 		})
 		var doubt *uow.InDoubtError
 		if !errors.As(o.err, &doubt) || !errors.Is(o.err, uow.ErrInDoubt) || !errors.Is(o.err, errLost) || doubt.Unit != o.last.ID() {

@@ -186,15 +186,15 @@ func (k *kit) conflictInNested() {
 func failedUndo(k *kit) {
 	for _, depth := range []int{1, 2} {
 		undone := 0
-		db := k.through(&faulty{fail: func(method string) error {
-			if method != "Unnest" {
-				return nil
+		db := k.through(func(_ context.Context, c Call, do func() error) error {
+			if c.Method != "Unnest" {
+				return do()
 			}
 			if undone++; undone == 1 { // of the innermost nested unit only
 				return errLost
 			}
-			return nil
-		}}, nil)
+			return do()
+		}, nil)
 		when := fmt.Sprintf("when the nested unit at depth %d could not be undone", depth)
 		var after []error
 		var part func(ctx context.Context, u *uow.Unit) error

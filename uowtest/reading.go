@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -26,7 +27,7 @@ func readingChecks() []Check {
 			run:  viewsAreOneSnapshot,
 		}, {
 			Name: "P11_serializable_checks_what_was_read",
-			Rule: "a serializable unit that writes must fail with ErrConflict or ErrRetryable when what it has read was changed since, by id or by query, missing aggregates included",
+			Rule: "of two serializable units that each write what the other has read, by id or by query, missing aggregates included, the second to commit must fail with ErrConflict or ErrRetryable",
 			run:  serializableChecksReads,
 		}, {
 			Name: "P11_serializable_goes_through",
@@ -250,21 +251,33 @@ func (k *kit) reads() map[string]func(ctx context.Context, u *uow.Unit) error {
 	}
 }
 
-// betweens are what others do to what was read, by its name.
+// betweens are what another serializable unit does to what was read, by its name.
+// It reads what the first one is about to write.
 func (k *kit) betweens() map[string]func() {
-	remove := func(id string) {
-		k.setUp(func(ctx context.Context, u *uow.Unit) error {
-			a, err := k.accounts.In(u).Get(ctx, id)
+	other := func(fn func(ctx context.Context, u *uow.Unit) error) func() {
+		return func() {
+			k.Helper()
+			err := k.db.With(uow.UnitOptions{Serializable: true}).Do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
+				if _, err := k.entries.In(u).GetMany(ctx, "w"); err != nil {
+					return err
+				}
+				return fn(ctx, u)
+			})
+			k.must("the unit in between", err)
+		}
+	}
+	return map[string]func(){
+		"changed a": other(func(ctx context.Context, u *uow.Unit) error { return k.change(ctx, u, "a", 1) }),
+		"removed a": other(func(ctx context.Context, u *uow.Unit) error {
+			a, err := k.accounts.In(u).Get(ctx, "a")
 			if err != nil {
 				return err
 			}
 			return k.accounts.In(u).Remove(a)
-		})
-	}
-	return map[string]func(){
-		"changed a": func() { k.meanwhile("a", 1) },
-		"removed a": func() { remove("a") },
-		"added b":   func() { k.save("b") },
+		}),
+		"added b": other(func(_ context.Context, u *uow.Unit) error {
+			return k.accounts.In(u).Add(&account{ID: "b", Owner: "nobody", Balance: 100})
+		}),
 	}
 }
 
@@ -335,6 +348,7 @@ func lockedDoNotConflict(k *kit) {
 					if err == nil {
 						a.Balance++
 					}
+					runtime.Gosched() // lets others in between
 					return err
 				})
 				if err != nil {

@@ -46,14 +46,14 @@ func attempts(n int, conflicts bool) func(cfg *uow.Config) {
 }
 
 // times returns an error the first n times a method is called.
-func times(n int, at string, err error) *faulty {
-	return &faulty{fail: func(method string) error {
-		if method != at || n == 0 {
-			return nil
+func times(n int, at string, err error) Around {
+	return func(_ context.Context, c Call, do func() error) error {
+		if c.Method != at || n == 0 {
+			return do()
 		}
 		n--
 		return err
-	}}
+	}
 }
 
 var errBusy = fmt.Errorf("uowtest: busy on purpose: %w", driver.ErrRetryable)
@@ -124,26 +124,23 @@ func (k *kit) busyUnit(ctx context.Context, u *uow.Unit, id string) error {
 func retryOnlyRetryable(k *kit) {
 	k.save("a")
 	for _, c := range []struct {
-		what  string
-		store *faulty
-		hook  error
-		err   error
+		what   string
+		around Around // nil when the closure itself fails
+		hook   error
+		err    error
 	}{
-		{"an error of the closure", &faulty{}, nil, errBoom},
-		{"a conflict", &faulty{}, nil, uow.ErrConflict},
-		{"a duplicate", &faulty{}, nil, uow.ErrDuplicate},
+		{"an error of the closure", nil, nil, errBoom},
+		{"a conflict", nil, nil, uow.ErrConflict},
+		{"a duplicate", nil, nil, uow.ErrDuplicate},
 		{"an error of Begin", times(9, "Begin", errLost), nil, errLost},
 		{"an error of Get", times(9, "Get", errLost), nil, errLost},
 		{"an error of Flush", times(9, "Flush", errLost), nil, errLost},
 		{"an error of Commit", times(9, "Commit", errLost), nil, errLost},
 		{"a retryable error and a failed AfterRollback hook", times(9, "Commit", errBusy), errBoom, uow.ErrRetryable},
-		{"a commit in doubt", &faulty{
-			commit:  lostAnswer(false),
-			resolve: func(context.Context, string) (bool, error) { return false, errors.Join(errLost, errBusy) },
-		}, nil, uow.ErrInDoubt},
+		{"a commit in doubt", lostAnswer(false, func(context.Context) error { return errors.Join(errLost, errBusy) }), nil, uow.ErrInDoubt},
 	} {
 		runs := 0
-		db := k.through(c.store, func(cfg *uow.Config) {
+		db := k.through(c.around, func(cfg *uow.Config) {
 			attempts(9, false)(cfg)
 			cfg.ResolveTimeout = time.Millisecond
 		})
@@ -153,7 +150,7 @@ func retryOnlyRetryable(k *kit) {
 			if err := errors.Join(k.change(ctx, u, "a", 1), u.Flush(ctx)); err != nil {
 				return err
 			}
-			if c.store.fail == nil && c.store.commit == nil {
+			if c.around == nil {
 				return c.err
 			}
 			return nil
@@ -199,7 +196,7 @@ func retryConflicts(k *kit) {
 	k.save("a")
 	for _, asked := range []bool{true, false} {
 		runs, before := 0, k.look("a").balance
-		err := k.doWith(k.Context(), k.through(&faulty{}, attempts(5, asked)), func(ctx context.Context, u *uow.Unit) error {
+		err := k.doWith(k.Context(), k.through(nil, attempts(5, asked)), func(ctx context.Context, u *uow.Unit) error {
 			err := k.change(ctx, u, "a", 1)
 			if runs++; runs < 3 {
 				k.meanwhile("a", 10)
@@ -219,7 +216,7 @@ func retryConflicts(k *kit) {
 func contention(k *kit) {
 	k.save("a", "b")
 	const goroutines, units = 4, 6
-	db := k.through(&faulty{}, func(cfg *uow.Config) {
+	db := k.through(nil, func(cfg *uow.Config) {
 		cfg.Retry = uow.Retry{MaxAttempts: 1000, Conflicts: true, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
 	})
 	k.together(goroutines, func(g int) error {

@@ -2,100 +2,107 @@ package bench
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/uow-go/uow"
-	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/sqlite"
 	modernc "modernc.org/sqlite"
 )
 
 // SQLite returns the variants on SQLite, all with the same settings: a write-ahead
-// log, synchronous=FULL, a checkpoint every 10000 pages.
-func SQLite() []Variant {
-	return []Variant{
-		{Name: "uow", Open: openUnits},
-		{Name: "mutex", Open: openMutex},
-		{Name: "own-tx", Open: openOwn},
+// log, synchronous=FULL, a checkpoint every 10000 pages. Databases are made in dir.
+func SQLite(dir string) *Store {
+	return &Store{
+		Name: "sqlite", Make: makeFolder(dir), Rows: 1, Messages: 1,
+		Variants: []Variant{
+			{Name: "uow", Open: openSQLiteUnits},
+			{Name: "one writer, mutex", Open: openMutex, Exclusive: true},
+			{Name: "own transactions", Open: openOwn, Exclusive: true},
+		},
 	}
 }
 
-type units struct {
-	db       *uow.DB
-	accounts *uow.Collection[Account]
-	payload  []byte
+func makeFolder(dir string) func(context.Context) (string, func() error, error) {
+	return func(context.Context) (string, func() error, error) {
+		folder, err := os.MkdirTemp(dir, "uow-bench-")
+		return folder, func() error { return os.RemoveAll(folder) }, err
+	}
 }
 
-func openUnits(ctx context.Context, dir string) (Subject, error) {
-	s := &units{accounts: uow.NewCollection[Account]("accounts"), payload: payload()}
-	var err error
-	s.db, err = sqlite.Open(ctx, filepath.Join(dir, "uow.db"), uow.Config{Collections: []uow.AnyCollection{s.accounts}})
+// sqliteUnits is uow; beside it there is a connection that asks what it has done.
+type sqliteUnits struct {
+	*units
+	file string
+}
+
+func openSQLiteUnits(ctx context.Context, dir string) (Subject, error) {
+	s, err := newSQLiteUnits(ctx, dir, Rows)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.db.Do(ctx, func(_ context.Context, u *uow.Unit) error {
-		for i := range Rows {
-			if err := s.accounts.In(u).Add(newAccount(i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return s, nil
 }
 
-func (s *units) Unit(ctx context.Context, id string) (int, error) {
-	return 0, s.db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
-		a, err := s.accounts.In(u).Get(ctx, id)
-		if err != nil {
-			return err
-		}
-		a.Balance++
-		return outbox.Append(u, outbox.Message{Topic: "accounts", Key: id, Type: "Changed", Payload: s.payload})
-	})
+func newSQLiteUnits(ctx context.Context, dir string, rows int) (*sqliteUnits, error) {
+	s := &sqliteUnits{file: filepath.Join(dir, "bench.db")}
+	var err error
+	s.units, err = newUnits(ctx, rows, func(cfg uow.Config) (*uow.DB, error) { return sqlite.Open(ctx, s.file, cfg) })
+	return s, err
 }
 
-func (s *units) Close() error { return s.db.Close() }
+func (s *sqliteUnits) Sums(ctx context.Context) (sums Sums, err error) {
+	db, err := sql.Open("sqlite", "file:"+s.file)
+	if err != nil {
+		return sums, err
+	}
+	defer db.Close()
+	return sqliteSums(ctx, db, "uow_outbox")
+}
+
+func sqliteSums(ctx context.Context, db *sql.DB, outbox string) (sums Sums, err error) {
+	err = db.QueryRowContext(ctx, `SELECT sum(version - 1), sum(json_extract(CAST(body AS TEXT), '$.Balance')),
+		(SELECT count(*) FROM `+outbox+`) FROM accounts`).Scan(&sums.Changes, &sums.Balance, &sums.Messages)
+	return sums, err
+}
 
 const (
-	handTables = `
+	sqliteTables = `
 		CREATE TABLE accounts (id TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
 		CREATE TABLE outbox (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, topic TEXT NOT NULL,
 			ordering_key TEXT NOT NULL, type TEXT NOT NULL, created_at INTEGER NOT NULL, payload BLOB) STRICT`
-	handPragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(10000)&_pragma=foreign_keys(1)&_txlock=immediate"
-	handSelect  = `SELECT version, body FROM accounts WHERE id = ?`
-	handUpdate  = `UPDATE accounts SET version = version + 1, body = ? WHERE id = ? AND version = ?`
-	handInsert  = `INSERT INTO outbox (id, topic, ordering_key, type, created_at, payload) VALUES (?, ?, ?, ?, ?, ?)`
+	sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(10000)&_pragma=foreign_keys(1)&_txlock=immediate"
+	sqliteSelect  = `SELECT version, body FROM accounts WHERE id = ?`
+	sqliteUpdate  = `UPDATE accounts SET version = version + 1, body = ? WHERE id = ? AND version = ?`
+	sqliteInsert  = `INSERT INTO outbox (id, topic, ordering_key, type, created_at, payload) VALUES (?, ?, ?, ?, ?, ?)`
 )
 
-func openHand(ctx context.Context, dir, name string, conns int) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, name)+"?"+handPragmas)
+// openSQLite opens a database and fills it, by hand.
+func openSQLite(ctx context.Context, dir string, conns, rows int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "bench.db")+"?"+sqlitePragmas)
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
-	if _, err := db.ExecContext(ctx, handTables); err != nil {
+	if _, err := db.ExecContext(ctx, sqliteTables); err != nil {
+		return nil, err
+	}
+	ids, bodies, err := accounts(rows)
+	if err != nil {
 		return nil, err
 	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	for i := range Rows {
-		a := newAccount(i)
-		body, err := json.Marshal(a)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO accounts VALUES (?, 1, ?)`, a.ID, body); err != nil {
+	for i := range ids {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO accounts VALUES (?, 1, ?)`, ids[i], []byte(bodies[i])); err != nil {
 			return nil, err
 		}
 	}
@@ -104,17 +111,18 @@ func openHand(ctx context.Context, dir, name string, conns int) (*sql.DB, error)
 
 // statements are prepared once.
 type statements struct {
+	db              *sql.DB
 	load, save, add *sql.Stmt
-	payload         []byte
+	event           Changed
 }
 
 type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-func prepare(ctx context.Context, on preparer) (s statements, err error) {
-	s.payload = payload()
-	for query, to := range map[string]**sql.Stmt{handSelect: &s.load, handUpdate: &s.save, handInsert: &s.add} {
+func prepare(ctx context.Context, db *sql.DB, on preparer) (s statements, err error) {
+	s.db, s.event = db, newEvent()
+	for query, to := range map[string]**sql.Stmt{sqliteSelect: &s.load, sqliteUpdate: &s.save, sqliteInsert: &s.add} {
 		if *to, err = on.PrepareContext(ctx, query); err != nil {
 			return s, err
 		}
@@ -122,19 +130,16 @@ func prepare(ctx context.Context, on preparer) (s statements, err error) {
 	return s, nil
 }
 
+func (s statements) Sums(ctx context.Context) (Sums, error) { return sqliteSums(ctx, s.db, "outbox") }
+
 // unit is what everyone writes between BEGIN and COMMIT.
-func (s statements) unit(ctx context.Context, id string, in func(*sql.Stmt) *sql.Stmt) error {
+func (s statements) unit(ctx context.Context, id string, change func(*Account), in func(*sql.Stmt) *sql.Stmt) error {
 	var version int64
 	var body []byte
 	if err := in(s.load).QueryRowContext(ctx, id).Scan(&version, &body); err != nil {
 		return err
 	}
-	var a Account
-	if err := json.Unmarshal(body, &a); err != nil {
-		return err
-	}
-	a.Balance++
-	body, err := json.Marshal(&a)
+	body, err := edit(body, change)
 	if err != nil {
 		return err
 	}
@@ -142,18 +147,28 @@ func (s statements) unit(ctx context.Context, id string, in func(*sql.Stmt) *sql
 	if err != nil {
 		return err
 	}
-	if n, err := result.RowsAffected(); n != 1 || err != nil {
-		return errors.Join(fmt.Errorf("conflict on %s", id), err)
+	if err := changedOne(result, id); err != nil {
+		return err
 	}
-	var random [16]byte
-	_, _ = rand.Read(random[:])
-	_, err = in(s.add).ExecContext(ctx, hex.EncodeToString(random[:]), "accounts", id, "Changed", time.Now().UnixMicro(), s.payload)
+	message, payload, err := newMessage(s.event)
+	if err != nil {
+		return err
+	}
+	_, err = in(s.add).ExecContext(ctx, message, "accounts", id, "Changed", time.Now().UnixMicro(), payload)
+	return err
+}
+
+// changedOne is the check of the version.
+func changedOne(result sql.Result, id string) error {
+	n, err := result.RowsAffected()
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%w: %s", ErrConflict, id)
+	}
 	return err
 }
 
 // mutex is good code by hand: one connection that writes, and a mutex.
 type mutex struct {
-	db   *sql.DB
 	conn *sql.Conn
 	statements
 	begin, commit, rollback *sql.Stmt
@@ -161,15 +176,15 @@ type mutex struct {
 }
 
 func openMutex(ctx context.Context, dir string) (Subject, error) {
-	db, err := openHand(ctx, dir, "mutex.db", 2)
+	db, err := openSQLite(ctx, dir, 2, Rows)
 	if err != nil {
 		return nil, err
 	}
-	s := &mutex{db: db}
+	s := &mutex{}
 	if s.conn, err = db.Conn(ctx); err != nil {
 		return nil, err
 	}
-	if s.statements, err = prepare(ctx, s.conn); err != nil {
+	if s.statements, err = prepare(ctx, db, s.conn); err != nil {
 		return nil, err
 	}
 	for query, to := range map[string]**sql.Stmt{"BEGIN IMMEDIATE": &s.begin, "COMMIT": &s.commit, "ROLLBACK": &s.rollback} {
@@ -180,58 +195,55 @@ func openMutex(ctx context.Context, dir string) (Subject, error) {
 	return s, nil
 }
 
-func (s *mutex) Unit(ctx context.Context, id string) (int, error) {
+func (s *mutex) Unit(ctx context.Context, id string, change func(*Account)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.begin.ExecContext(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	err := s.unit(ctx, id, func(stmt *sql.Stmt) *sql.Stmt { return stmt })
+	err := s.unit(ctx, id, change, func(stmt *sql.Stmt) *sql.Stmt { return stmt })
 	if err == nil {
 		_, err = s.commit.ExecContext(ctx)
 	}
 	if err != nil {
 		_, failed := s.rollback.ExecContext(ctx)
-		return 0, errors.Join(err, failed)
+		return errors.Join(err, failed)
 	}
-	return 0, nil
+	return nil
 }
 
 func (s *mutex) Close() error { return errors.Join(s.conn.Close(), s.db.Close()) }
 
-// own has a transaction and a connection for each goroutine, and the busy timeout
-// sort it out.
-type own struct {
-	db *sql.DB
-	statements
-}
+// own has a transaction and a connection for each caller, and lets the busy timeout
+// sort it out. Where that was not enough it begins anew.
+type own struct{ statements }
 
 func openOwn(ctx context.Context, dir string) (Subject, error) {
-	db, err := openHand(ctx, dir, "own.db", MaxGoroutines)
+	db, err := openSQLite(ctx, dir, MaxCallers, Rows)
 	if err != nil {
 		return nil, err
 	}
-	s := &own{db: db}
-	s.statements, err = prepare(ctx, db)
+	s := &own{}
+	s.statements, err = prepare(ctx, db, db)
 	return s, err
 }
 
-func (s *own) Unit(ctx context.Context, id string) (retries int, err error) {
-	for ; ; retries++ {
-		err = s.try(ctx, id)
+func (s *own) Unit(ctx context.Context, id string, change func(*Account)) error {
+	for {
+		err := s.try(ctx, id, change)
 		var busy *modernc.Error
-		if !errors.As(err, &busy) || busy.Code()&0xff != 5 {
-			return retries, err
+		if !errors.As(err, &busy) || busy.Code()&0xff != 5 || ctx.Err() != nil {
+			return err
 		}
 	}
 }
 
-func (s *own) try(ctx context.Context, id string) error {
+func (s *own) try(ctx context.Context, id string, change func(*Account)) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	err = s.unit(ctx, id, func(stmt *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, stmt) })
+	err = s.unit(ctx, id, change, func(stmt *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, stmt) })
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}

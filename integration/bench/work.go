@@ -1,20 +1,23 @@
-// Package bench compares stores with what one would write by hand on the same
-// driver. All variants do the same unit: load a row of some 300 bytes of JSON,
-// change it with a check of its version, add a message of 300 bytes to an outbox,
-// commit.
+// Package bench compares stores with what one would write without them on the same
+// driver: by hand, and with other libraries. All variants do the same unit: load a
+// row of some 300 bytes of JSON, change it with a check of its version, add a message
+// of 300 bytes to an outbox, commit. After each run the database is asked whether
+// everything that was counted is there.
 package bench
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
-	"time"
+
+	"github.com/uow-go/uow"
 )
 
-// Account is the row.
+// Account is the row's JSON, some 300 bytes.
 type Account struct {
 	ID      string
 	Owner   string
@@ -23,107 +26,124 @@ type Account struct {
 	Note    string
 }
 
-// Rows is how many rows there are.
+// Changed is the event of a unit, 300 bytes of JSON.
+type Changed struct{ Text string }
+
+// Rows is how many accounts there are.
 const Rows = 2048
 
-// MaxGoroutines is the greatest number of goroutines; each changes rows of its
-// own, so that no variant meets a conflict.
-const MaxGoroutines = 256
+// MaxCallers is the greatest number of callers; each changes rows of its own, so
+// that no variant meets a conflict, unless a Load asks for them.
+const MaxCallers = 256
 
-func newAccount(i int) *Account {
-	return &Account{
-		ID:    fmt.Sprintf("account-%06d", i),
+// Conns is the size of every pool of connections to a server.
+const Conns = 32
+
+// ErrConflict is what a unit returns when its row was changed since it was loaded.
+var ErrConflict = errors.New("bench: conflict")
+
+func newAccount(i int) Account {
+	return Account{
+		ID:    accountID(i),
 		Owner: fmt.Sprintf("owner-%d@example.com", i),
 		Tags:  []string{"retail", "verified", "eu-west"},
 		Note:  strings.Repeat("n", 170),
 	}
 }
 
-func payload() []byte {
-	return []byte(`{"text":"` + strings.Repeat("m", 289) + `"}`)
-}
+func accountID(i int) string { return fmt.Sprintf("account-%06d", i) }
 
-// Variant is one way to do the unit.
-type Variant struct {
-	Name string
-	// Open makes a database in a folder.
-	Open func(ctx context.Context, dir string) (Subject, error)
-}
-
-// Subject does units.
-type Subject interface {
-	// Unit changes one row. It returns how often it had to begin anew.
-	Unit(ctx context.Context, id string) (retries int, err error)
-	Close() error
-}
-
-// Result is what a run has measured.
-type Result struct {
-	Units     int
-	Retries   int
-	Elapsed   time.Duration
-	Latencies []time.Duration // sorted
-}
-
-// Rate is units per second.
-func (r Result) Rate() float64 { return float64(r.Units) / r.Elapsed.Seconds() }
-
-// Percentile is the latency that a share of the units, 0 to 1, did not exceed.
-func (r Result) Percentile(p float64) time.Duration {
-	if len(r.Latencies) == 0 {
-		return 0
-	}
-	return r.Latencies[int(p*float64(len(r.Latencies)-1))]
-}
-
-// Run does units in goroutines until time is up, or until all of a number are
-// done when limit is not 0.
-func Run(ctx context.Context, s Subject, goroutines int, d time.Duration, limit int) (Result, error) {
-	parts := make([]Result, goroutines)
-	errs := make([]error, goroutines)
-	var wg sync.WaitGroup
-	start := time.Now()
-	for g := range goroutines {
-		share := limit / goroutines
-		if g < limit%goroutines {
-			share++
+// accounts returns the first n rows as columns.
+func accounts(n int) (ids, bodies []string, err error) {
+	for i := range n {
+		a := newAccount(i)
+		body, err := json.Marshal(a)
+		if err != nil {
+			return nil, nil, err
 		}
-		if limit > 0 && share == 0 {
-			continue
-		}
-		wg.Go(func() { errs[g] = work(ctx, s, g, start.Add(d), share, &parts[g]) })
+		ids, bodies = append(ids, a.ID), append(bodies, string(body))
 	}
-	wg.Wait()
-	sum := Result{Elapsed: time.Since(start)}
-	for i := range parts {
-		if errs[i] != nil {
-			return sum, errs[i]
-		}
-		sum.Units += parts[i].Units
-		sum.Retries += parts[i].Retries
-		sum.Latencies = append(sum.Latencies, parts[i].Latencies...)
-	}
-	slices.Sort(sum.Latencies)
-	return sum, nil
+	return ids, bodies, nil
 }
 
-func work(ctx context.Context, s Subject, g int, until time.Time, share int, r *Result) error {
-	per := Rows / MaxGoroutines
-	ids := make([]string, per)
-	for i := range ids {
-		ids[i] = newAccount(g*per + i).ID
+func newEvent() Changed { return Changed{Text: strings.Repeat("m", 289)} }
+
+// newMessage returns the id and the payload of the message that tells of an event.
+func newMessage(event Changed) (id string, payload []byte, err error) {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	payload, err = json.Marshal(event)
+	return hex.EncodeToString(random[:]), payload, err
+}
+
+// edit changes an account in its encoding.
+func edit(body []byte, change func(*Account)) ([]byte, error) {
+	var a Account
+	if err := json.Unmarshal(body, &a); err != nil {
+		return nil, err
 	}
-	for {
-		began := time.Now()
-		if share > 0 && r.Units == share || share == 0 && began.After(until) {
-			return nil
+	change(&a)
+	return json.Marshal(&a)
+}
+
+// aggregate is an Account for uow.
+type aggregate struct {
+	uow.Events
+	Account
+}
+
+func newCollection() *uow.Collection[aggregate] {
+	return uow.Define(uow.CollectionConfig[aggregate]{
+		Name: "accounts",
+		ID:   func(a *aggregate) string { return a.ID },
+	})
+}
+
+// units is uow on any store.
+type units struct {
+	db       *uow.DB
+	accounts *uow.Collection[aggregate]
+	event    Changed
+}
+
+// newUnits opens the database by a store's Open, and adds the first n accounts.
+func newUnits(ctx context.Context, n int, open func(cfg uow.Config) (*uow.DB, error)) (*units, error) {
+	s := &units{accounts: newCollection(), event: newEvent()}
+	var err error
+	s.db, err = open(uow.Config{Collections: []uow.AnyCollection{s.accounts}})
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Do(ctx, func(_ context.Context, u *uow.Unit) error {
+		for i := range n {
+			if err := s.accounts.In(u).Add(&aggregate{Account: newAccount(i)}); err != nil {
+				return err
+			}
 		}
-		retries, err := s.Unit(ctx, ids[rand.IntN(per)])
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	return s, nil
+}
+
+// Unit implements Subject.
+func (s *units) Unit(ctx context.Context, id string, change func(*Account)) error {
+	err := s.db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
+		a, err := s.accounts.In(u).Get(ctx, id)
 		if err != nil {
 			return err
 		}
-		r.Latencies = append(r.Latencies, time.Since(began))
-		r.Units++
-		r.Retries += retries
+		change(&a.Account)
+		a.Record(s.event)
+		return nil
+	})
+	if errors.Is(err, uow.ErrConflict) || errors.Is(err, uow.ErrRetryable) {
+		return fmt.Errorf("%w: %w", ErrConflict, err)
 	}
+	return err
 }
+
+// Close implements Subject.
+func (s *units) Close() error { return s.db.Close() }

@@ -1,0 +1,93 @@
+package uowtest
+
+import (
+	"context"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// FaultyLog returns an outbox log between which and its user faults happen.
+func FaultyLog(log outbox.Log, f Faults) outbox.Log { return faultyLog{log, f} }
+
+// faultyLog is an outbox.Log.
+type faultyLog struct {
+	log    outbox.Log
+	faults Faults
+}
+
+// Acquire implements outbox.Log.
+func (l faultyLog) Acquire(ctx context.Context, cursor string) (lease outbox.Lease, err error) {
+	err = l.faults.around(ctx, Call{Method: "Acquire"}, func() (err error) {
+		lease, err = l.log.Acquire(ctx, cursor)
+		return err
+	})
+	return lease, err
+}
+
+// Scan implements outbox.Log.
+func (l faultyLog) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+	err = l.faults.around(ctx, Call{Method: "Scan"}, func() (err error) {
+		messages, next, err = l.log.Scan(ctx, after, limit, topics)
+		return err
+	})
+	return messages, next, err
+}
+
+// Held implements outbox.Log.
+func (l faultyLog) Held(ctx context.Context, cursor string, filter outbox.HeldFilter) (held []outbox.Held, err error) {
+	err = l.faults.around(ctx, Call{Method: "Held"}, func() (err error) {
+		held, err = l.log.Held(ctx, cursor, filter)
+		return err
+	})
+	return held, err
+}
+
+// Settle implements outbox.Log.
+func (l faultyLog) Settle(ctx context.Context, lease outbox.Lease, s outbox.Settlement) error {
+	return l.faults.around(ctx, Call{Method: "Settle", Settlement: &s}, func() error { return l.log.Settle(ctx, lease, s) })
+}
+
+// Redrive implements outbox.Log.
+func (l faultyLog) Redrive(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	err = l.faults.around(ctx, Call{Method: "Redrive"}, func() (err error) {
+		n, err = l.log.Redrive(ctx, cursor, positions)
+		return err
+	})
+	return n, err
+}
+
+// Discard implements outbox.Log.
+func (l faultyLog) Discard(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	err = l.faults.around(ctx, Call{Method: "Discard"}, func() (err error) {
+		n, err = l.log.Discard(ctx, cursor, positions)
+		return err
+	})
+	return n, err
+}
+
+// Trim implements outbox.Log.
+func (l faultyLog) Trim(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = l.faults.around(ctx, Call{Method: "Trim"}, func() (err error) {
+		n, err = l.log.Trim(ctx, before, limit)
+		return err
+	})
+	return n, err
+}
+
+// Stats implements outbox.Log.
+func (l faultyLog) Stats(ctx context.Context) (stats outbox.Stats, err error) {
+	err = l.faults.around(ctx, Call{Method: "Stats"}, func() (err error) {
+		stats, err = l.log.Stats(ctx)
+		return err
+	})
+	return stats, err
+}
+
+// Drop implements outbox.Log.
+func (l faultyLog) Drop(ctx context.Context, cursor string) error {
+	return l.faults.around(ctx, Call{Method: "Drop"}, func() error { return l.log.Drop(ctx, cursor) })
+}
+
+// Subscribe implements outbox.Log. No fault happens to it.
+func (l faultyLog) Subscribe(fn func()) (cancel func()) { return l.log.Subscribe(fn) }
