@@ -67,9 +67,11 @@ func (n *NestedUnit) Commit() error { return n.unit.unnest(n.ctx, n.mark, nil) }
 // that goroutine has in its hands: then the unit around the nested one can only be
 // rolled back, and says so whenever it is used.
 func (n *NestedUnit) Rollback() error {
-	if n.ctx.Err() != nil {
+	select {
+	case <-n.ctx.Done():
 		n.abandon(context.Cause(n.ctx))
 		return nil
+	default:
 	}
 	if err := n.unit.unnest(n.ctx, n.mark, errUndone); err != errUndone { //nolint:errorlint // joined to another it is not the only one
 		return err

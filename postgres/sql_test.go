@@ -105,8 +105,8 @@ func TestSQLArguments(t *testing.T) {
 			yes     bool
 		)
 		f.must(row.Scan(&l, &n, &when, &b, &doc, &list, &pointer, &none, &decimal, &null, &yes))
-		got := fmt.Sprint(l, n, when.UTC(), b, string(doc), list, *pointer, none, decimal, null.Valid, yes)
-		if want := fmt.Sprint("l", 5, at, []byte{0, 1}, `{"a": 1}`, "{x,y}", word, (*string)(nil), "1.10", false, true); got != want {
+		got := fmt.Sprint(l, n, when.UTC(), string(b), string(doc), list, *pointer, none, decimal, null.Valid, yes)
+		if want := fmt.Sprint("l", 5, at, "\x00\x01", `{"a": 1}`, "{x,y}", word, (*string)(nil), "1.10", false, true); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		result, err := SQL(u).ExecContext(ctx, `CREATE TEMP TABLE t AS SELECT generate_series(1, 4)`)

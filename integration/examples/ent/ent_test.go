@@ -1,4 +1,3 @@
-// Package ent shows ent in a unit.
 package ent
 
 import (
