@@ -110,11 +110,9 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	if t.conn.Conn().IsClosed() {
 		return errLost // before anything of the commit was sent
 	}
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.options.CommitTimeout)
-	defer cancel()
-	failed, err := t.run(own, steps)
+	failed, err := t.runFor(t.store.options.CommitTimeout, steps)
 	if err != nil {
-		return t.refused(own, p, steps, failed, err)
+		return t.refused(ctx, p, steps, failed, err)
 	}
 	if tag := steps[len(steps)-1].tag; explicit && tag != "COMMIT" {
 		return fmt.Errorf("%w: the server answered COMMIT by %s", ErrRolledBack, tag)
@@ -150,11 +148,9 @@ func (t *tx) commitReads() error {
 	if !t.begun || t.isolation() < Serializable {
 		return nil // the rollback that follows does
 	}
-	ctx, cancel := cleanup()
-	defer cancel()
 	steps := []step{plain(t.store.sql.commit)}
-	if _, err := t.run(ctx, steps); err != nil {
-		return t.store.wrap(ctx, "commit", err)
+	if _, err := t.runFor(cleanupTime, steps); err != nil {
+		return t.store.wrap(context.Background(), "commit", err)
 	}
 	if steps[0].tag != "COMMIT" {
 		return fmt.Errorf("%w: the server answered COMMIT by %s", ErrRolledBack, steps[0].tag)
@@ -172,7 +168,7 @@ func (t *tx) refused(ctx context.Context, p *plan, steps []step, failed int, err
 	}
 	c := t.conn.Conn()
 	t.abort()
-	return p.explain(ctx, c, steps, failed, err)
+	return p.explain(context.WithoutCancel(ctx), c, steps, failed, err)
 }
 
 var errBusy = errors.New("postgres: results of the unit's own SQL are still open")

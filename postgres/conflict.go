@@ -38,10 +38,8 @@ func (p *plan) explainApart(ctx context.Context, steps []step, failed int, err e
 
 // versions returns the versions of the rows that exist.
 func (s *Store) versions(c *pgx.Conn, t *table, ids []string) (map[string]int64, error) {
-	ctx, cancel := cleanup()
-	defer cancel()
 	found := map[string]int64{}
-	_, err := s.run(ctx, c, []step{{
+	_, err := s.runFor(cleanupTime, c, []step{{
 		statement: t.selectVersions,
 		args:      newArgs(len(ids)).texts(len(ids), func(i int) string { return ids[i] }),
 		row: func(row [][]byte) error {

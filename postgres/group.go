@@ -207,7 +207,7 @@ func (t *tx) lead(ctx context.Context, r *request) {
 			r.fail(err)
 		}
 	} else {
-		t.runTogether(ctx, group, 2)
+		t.runTogether(group, 2)
 	}
 	next := q.next(group, clashed)
 	if next != nil {
@@ -250,7 +250,7 @@ func (t *tx) bequeath() *pgxpool.Conn {
 
 // runTogether gives each request of a group its outcome. After an error of the server
 // nothing happened, and smaller groups are tried; those that are left must go alone.
-func (t *tx) runTogether(ctx context.Context, group []*request, tries int) {
+func (t *tx) runTogether(group []*request, tries int) {
 	if tries == 0 {
 		for _, r := range group {
 			r.fate = alone
@@ -266,7 +266,7 @@ func (t *tx) runTogether(ctx context.Context, group []*request, tries int) {
 			if t.begun {
 				steps = append([]step{plain(t.store.sql.commit)}, steps...)
 			}
-			_, err = t.run(ctx, steps)
+			_, err = t.runFor(t.store.options.CommitTimeout, steps)
 			if err != nil && !answered(err) {
 				g.inDoubt(err)
 				return
@@ -285,8 +285,8 @@ func (t *tx) runTogether(ctx context.Context, group []*request, tries int) {
 		tries = 1
 	}
 	half := len(group) / 2
-	t.runTogether(ctx, group[:half], tries-1)
-	t.runTogether(ctx, group[half:], tries-1)
+	t.runTogether(group[:half], tries-1)
+	t.runTogether(group[half:], tries-1)
 }
 
 // shareable reports whether the unit can be committed with others.

@@ -96,14 +96,12 @@ func (t *tx) unnest(depth int, keep bool) error {
 		return errEnded
 	}
 	t.closeResults()
-	ctx, cancel := cleanup()
-	defer cancel()
 	steps := []step{savepoint("RELEASE SAVEPOINT", depth)}
 	if !keep {
 		steps = append([]step{savepoint("ROLLBACK TO SAVEPOINT", depth)}, steps...)
 	}
-	if _, err := t.run(ctx, steps); err != nil {
-		return t.store.wrap(ctx, "end a nested part", err)
+	if _, err := t.runFor(cleanupTime, steps); err != nil {
+		return t.store.wrap(context.Background(), "end a nested part", err)
 	}
 	return nil
 }

@@ -306,9 +306,7 @@ func (s *snapshot) end() {
 	if c.Conn().IsClosed() {
 		return
 	}
-	ctx, cancel := cleanup()
-	defer cancel()
-	if _, err := s.reads.store.run(ctx, c.Conn(), []step{plain(s.reads.store.sql.rollback)}); err != nil {
+	if _, err := s.reads.store.runFor(cleanupTime, c.Conn(), []step{plain(s.reads.store.sql.rollback)}); err != nil {
 		destroy(c.Conn())
 	}
 }
@@ -353,11 +351,9 @@ func (s *snapshot) export(ctx context.Context) (*statement, error) {
 		if c == nil {
 			return nil, ErrClosed
 		}
-		own, cancel := cleanup()
-		defer cancel()
 		query := plain(s.reads.store.sql.export)
 		query.row = func(row [][]byte) error { s.name = string(row[0]); return nil }
-		if _, err := s.reads.store.run(own, c.Conn(), []step{query}); err != nil {
+		if _, err := s.reads.store.runFor(cleanupTime, c.Conn(), []step{query}); err != nil {
 			return nil, s.reads.store.wrap(ctx, "read", fmt.Errorf("%w: %w", errLost, err))
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // statement is a statement with the types of its parameters, which the server need
@@ -33,7 +33,7 @@ type step struct {
 	row func(row [][]byte) error
 	// about tells the errors of a change set apart; nil elsewhere.
 	about *about
-	// tag is what the server answered.
+	// tag is what the server answered, of those that end or divide transactions.
 	tag string
 }
 
@@ -48,24 +48,6 @@ func (e errRow) Unwrap() error { return e.error }
 // beyond are parsed each time.
 const maxPrepared = 1000
 
-const preparedKey = "uow/postgres"
-
-// prepared returns the names that a connection has.
-func prepared(c *pgconn.PgConn) map[string]bool {
-	names, ok := c.CustomData()[preparedKey].(map[string]bool)
-	if !ok {
-		names = map[string]bool{}
-		c.CustomData()[preparedKey] = names
-	}
-	return names
-}
-
-// used reports whether a connection was used before, so that it may have died since.
-func used(c *pgx.Conn) bool {
-	_, ok := c.PgConn().CustomData()[preparedKey]
-	return ok
-}
-
 // run sends the steps at once, with one Sync, and reads the answers: one round
 // trip, also where statements are new to the connection. The server skips what
 // follows an error. Outside of an explicit transaction the steps are one
@@ -74,108 +56,74 @@ func used(c *pgx.Conn) bool {
 // failed is the step that failed, or len(steps) when it was the Sync. After an
 // error the connection is closed, or has been answered to the end.
 func (s *Store) run(ctx context.Context, c *pgx.Conn, steps []step) (failed int, err error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if ctx.Done() == nil {
+		return s.trip(c, steps)
+	}
+	conn, expired := c.PgConn().Conn(), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(time.Unix(1, 0)) // what waits for it ends
+		close(expired)
+	})
+	failed, err = s.trip(c, steps)
+	if !stop() {
+		<-expired
+		forever(c)
+	}
+	return failed, err
+}
+
+// runFor is run with a limit instead of a context.
+func (s *Store) runFor(limit time.Duration, c *pgx.Conn, steps []step) (failed int, err error) {
+	conn := c.PgConn().Conn()
+	_ = conn.SetDeadline(time.Now().Add(limit)) // where it fails, so will what follows
+	failed, err = s.trip(c, steps)
+	forever(c)
+	return failed, err
+}
+
+// forever takes a connection's deadline away. One that is being closed has its own.
+func forever(c *pgx.Conn) {
+	if !c.IsClosed() {
+		_ = c.PgConn().Conn().SetDeadline(time.Time{})
+	}
+}
+
+func (s *Store) trip(c *pgx.Conn, steps []step) (failed int, err error) {
 	for i := range steps {
 		if a := steps[i].args; a != nil && a.err != nil {
 			return i, a.err
 		}
 	}
-	p := c.PgConn().StartPipeline(ctx)
-	names := prepared(c.PgConn())
-	defer func() {
-		switch code(err) {
-		case codeNoStatement, codeStatementExists, codePlanChanged:
-			destroy(c) // it has other statements than those that it is known to have
-		}
-	}()
-	cold := s.send(p, steps, names)
-	if err := p.Sync(); err != nil {
-		_ = p.Close() // the first error tells more
-		return 0, err
+	if c.IsClosed() {
+		return 0, errLost
 	}
-	var mine error
-	for i := range steps {
-		if cold[i] {
-			if _, err := p.GetResults(); err != nil {
-				return i, end(p, err)
-			}
-			names[steps[i].statement.name] = true
-		}
-		err := steps[i].read(p)
-		if e := (errRow{}); errors.As(err, &e) {
-			mine = errors.Join(mine, e.error)
-		} else if err != nil {
-			return i, end(p, err)
-		}
+	if c.PgConn().IsBusy() {
+		return 0, errBusy
 	}
-	results, err := p.GetResults()
-	if _, ok := results.(*pgconn.PipelineSync); err == nil && !ok {
-		err = fmt.Errorf("postgres: the protocol is out of step: %T", results)
+	w := wireOf(c)
+	wait, err := w.send(steps, s.options.Statements == Unprepared)
+	if err == nil {
+		failed, err = w.receive(steps)
 	}
-	if err != nil {
-		return len(steps), end(p, err)
+	if wait != nil {
+		<-wait
 	}
-	if err := p.Close(); err != nil {
-		return len(steps), err
+	if err == nil {
+		return failed, nil
 	}
-	return len(steps), mine
-}
-
-// send queues the steps. It reports which of them are preceded by a Parse whose
-// answer must be read.
-func (s *Store) send(p *pgconn.Pipeline, steps []step, names map[string]bool) []bool {
-	cold := make([]bool, len(steps))
-	formats := []int16{1} // all parameters and results are binary
-	sent := map[string]bool{}
-	for i := range steps {
-		st := steps[i].statement
-		var values [][]byte
-		if steps[i].args != nil {
-			values = steps[i].args.values
-		}
-		known := names[st.name] || sent[st.name]
-		if st.name == "" || s.options.Statements == Unprepared || !known && len(names)+len(sent) >= maxPrepared {
-			p.SendQueryParams(st.sql, values, st.oids, formats, formats)
-			continue
-		}
-		if !known {
-			p.SendPrepare(st.name, st.sql, st.oids)
-			cold[i], sent[st.name] = true, true
-		}
-		p.SendQueryPrepared(st.name, values, formats, formats)
+	if own := (errRow{}); errors.As(err, &own) {
+		return failed, own.error
 	}
-	return cold
-}
-
-// end reads what else the server has to say, up to its ReadyForQuery.
-func end(p *pgconn.Pipeline, err error) error {
-	_ = p.Close() // err came first
-	return err
-}
-
-func (s *step) read(p *pgconn.Pipeline) error {
-	results, err := p.GetResults()
-	if err != nil {
-		return err
+	switch code(err) {
+	case "":
+		w.abandon()
+	case codeNoStatement, codeStatementExists, codePlanChanged:
+		destroy(c) // it has other statements than those that it is known to have
 	}
-	rows, ok := results.(*pgconn.ResultReader)
-	if !ok {
-		return fmt.Errorf("postgres: the protocol is out of step: %T", results)
-	}
-	var mine error
-	for rows.NextRow() {
-		if s.row != nil && mine == nil {
-			mine = s.row(rows.Values())
-		}
-	}
-	tag, err := rows.Close()
-	if err != nil {
-		return err
-	}
-	s.tag = tag.String()
-	if mine != nil {
-		return errRow{mine}
-	}
-	return nil
+	return failed, err
 }
 
 // do runs steps as one transaction on a connection of the pool.

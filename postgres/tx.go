@@ -36,9 +36,12 @@ type tx struct {
 // closer is what the user reads own results from.
 type closer interface{ Close() }
 
-// cleanup is the context of what must happen whatever became of the caller's.
+// cleanupTime is how long what must happen may take, whatever became of the
+// caller's context, which cleanup replaces.
+const cleanupTime = 5 * time.Second
+
 func cleanup() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 5*time.Second)
+	return context.WithTimeout(context.Background(), cleanupTime)
 }
 
 // Begin implements driver.Store. It costs nothing.
@@ -131,6 +134,14 @@ func (t *tx) start(ctx context.Context, steps []step, reset func()) (failed int,
 func (t *tx) run(ctx context.Context, steps []step) (failed int, err error) {
 	c := t.conn.Conn()
 	failed, err = t.store.run(ctx, c, steps)
+	t.begun = !c.IsClosed() && c.PgConn().TxStatus() != 'I'
+	return failed, err
+}
+
+// runFor is run with a limit instead of a context.
+func (t *tx) runFor(limit time.Duration, steps []step) (failed int, err error) {
+	c := t.conn.Conn()
+	failed, err = t.store.runFor(limit, c, steps)
 	t.begun = !c.IsClosed() && c.PgConn().TxStatus() != 'I'
 	return failed, err
 }
@@ -286,9 +297,7 @@ func (t *tx) abort() {
 	}
 	c := t.conn.Conn()
 	if !c.IsClosed() && (t.begun || c.PgConn().TxStatus() != 'I') && !c.PgConn().IsBusy() {
-		ctx, cancel := cleanup()
-		defer cancel()
-		_, err := t.run(ctx, []step{plain(t.store.sql.rollback)})
+		_, err := t.runFor(cleanupTime, []step{plain(t.store.sql.rollback)})
 		if err == nil && !t.begun {
 			return
 		}

@@ -1,0 +1,49 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/uow-go/uow"
+)
+
+// maxAllocs is how many allocations a unit that loads, changes and saves a document
+// with one event may make, those of the codec and of encoding the event aside.
+const maxAllocs = 75
+
+// TestAllocations counts them, of all layers, and of what runs beside.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates: run this test without -race")
+	}
+	f := open(t, needServer(t), Options{MaxConns: 1})
+	f.add("a")
+	f.quiet()
+	unit := func() {
+		err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+			d, err := f.documents.In(u).Get(ctx, "a")
+			if err == nil {
+				d.count()
+			}
+			return err
+		})
+		f.must(err)
+	}
+	for range 10 {
+		unit()
+	}
+	d, event := &document{ID: "a", Count: 12345}, any(counting{To: 12345})
+	body, err := json.Marshal(d)
+	f.must(err)
+	codec := testing.AllocsPerRun(200, func() {
+		_ = json.Unmarshal(body, new(document))
+		_, _ = json.Marshal(d)
+		_, _ = json.Marshal(event)
+	})
+	got := testing.AllocsPerRun(500, unit) - codec
+	t.Logf("%v allocations, beside the codec's %v", got, codec)
+	if got > maxAllocs {
+		t.Errorf("a unit makes %v allocations beside the codec's, want at most %d", got, maxAllocs)
+	}
+}
