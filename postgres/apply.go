@@ -193,9 +193,6 @@ func columnsOf(a *args, t *table, rows []*driver.Write) *args {
 }
 
 func (p *plan) insert(t *table, rows []*driver.Write) {
-	if p.within && t.probe != nil {
-		p.add(t.probe, ids(rows), t, driver.Insert, rows)
-	}
 	if t.unique || len(rows) == 1 {
 		for i, w := range rows {
 			a := newArgs(4 + len(w.Indexes)).text(w.ID).int(w.Version).int(w.Sequence).bytes(notNil(w.Body))
@@ -210,7 +207,8 @@ func (p *plan) insert(t *table, rows []*driver.Write) {
 	if t.resume == nil {
 		return
 	}
-	if p.within {
+	if p.within { // after the rows, as a removal does it: units lock both in one order
+		p.add(t.probe, ids(rows), t, driver.Insert, rows)
 		p.add(t.unprobe, ids(rows), t, driver.Insert, rows)
 	}
 	p.inserted = true

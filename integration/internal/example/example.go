@@ -88,7 +88,7 @@ func (b *Bank) Prove(t *testing.T, pay Pay) {
 		defer func() { _ = recover() }()
 		_ = b.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 			once(ctx, u, "panicked", 100)
-			panic("boom")
+			panic("boom") //nolint:forbidigo // it is what is tried
 		})
 	}()
 	b.want(t, "after a panic", 100)
@@ -123,7 +123,7 @@ func (b *Bank) want(t *testing.T, when string, balance int64, payments ...string
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }() // rows.Err says it
 		for rows.Next() {
 			var id string
 			if err := rows.Scan(&id); err != nil {

@@ -7,12 +7,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/uow-go/uow/integration/internal/servers"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
 )
@@ -30,8 +30,7 @@ func SQLite(t testing.TB) *Bank {
 	return b.fill(t)
 }
 
-// Postgres opens a bank in a schema of the test's, on the server of POSTGRES_URL, or
-// else on the one at 127.0.0.1:5432.
+// Postgres opens a bank in a schema of the test's.
 func Postgres(t testing.TB) *Bank {
 	t.Helper()
 	b := newBank()
@@ -48,14 +47,9 @@ func Postgres(t testing.TB) *Bank {
 // whose tables are in it.
 func newSchema(t testing.TB) string {
 	t.Helper()
-	dsn, err := find(t.Context())
-	if err != nil {
-		const how = "no PostgreSQL: set POSTGRES_URL, or start one at 127.0.0.1:5432 (%v)"
-		if os.Getenv("REQUIRE_SERVICES") == "1" {
-			t.Fatalf(how, err)
-		}
-		t.Skipf(how, err)
-	}
+	var local servers.Local
+	t.Cleanup(local.Close)
+	dsn := local.Postgres(t)
 	name := fmt.Sprintf("uow_example_%d_%d", os.Getpid(), time.Now().UnixNano())
 	run(t, t.Context(), dsn, "CREATE SCHEMA "+name)
 	t.Cleanup(func() {
@@ -64,29 +58,13 @@ func newSchema(t testing.TB) string {
 		run(t, ctx, dsn, "DROP SCHEMA "+name+" CASCADE")
 	})
 	u, err := url.Parse(dsn)
-	if err != nil || !strings.Contains(dsn, "://") {
-		return dsn + " search_path=" + name
+	if err != nil {
+		t.Fatal(err)
 	}
 	q := u.Query()
 	q.Set("search_path", name)
 	u.RawQuery = q.Encode()
 	return u.String()
-}
-
-func find(ctx context.Context) (dsn string, err error) {
-	if dsn := os.Getenv("POSTGRES_URL"); dsn != "" {
-		return dsn, nil
-	}
-	var errs []error
-	for _, user := range []string{"postgres", "root"} {
-		dsn := "postgres://" + user + "@127.0.0.1:5432/test?sslmode=disable&connect_timeout=5"
-		c, err := pgx.Connect(ctx, dsn)
-		if err == nil {
-			return dsn, c.Close(ctx)
-		}
-		errs = append(errs, err)
-	}
-	return "", errors.Join(errs...)
 }
 
 func run(t testing.TB, ctx context.Context, dsn, query string) { //nolint:revive // t comes first in helpers of tests
