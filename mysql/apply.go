@@ -361,11 +361,15 @@ func (p *plan) counts(s *script) {
 // marker appends the statement that marks the unit as committed. A unit that appends
 // messages takes a lane by it, before any position is given.
 func (p *plan) marker(s *script, appends bool) {
+	rows, demanded := s.takeDemand()
 	s.add("INSERT INTO ", p.store.schema, "uow_units (unit, at, lane) VALUES (").hex(key(p.cs.Unit)).add(", UTC_TIMESTAMP(6), ")
 	if appends {
 		s.add("(SELECT lane FROM ", p.store.schema, "uow_lanes WHERE lane = CONNECTION_ID() % ").int(lanes).add(forShare, ")")
 	} else {
 		s.add("-1")
+	}
+	if demanded { // as demandRows
+		s.add(" + 0 * (", most, "(ROW_COUNT() <> ").int(int64(rows)).add("))")
 	}
 	s.do(")")
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// Flush implements driver.Tx. It keeps the unit's snapshot, and takes one where the
-// unit has not read yet: what is read after it belongs to the same one.
+// Flush implements driver.Tx. It writes in the transaction of the unit's snapshot, or
+// of the one that the unit's first read will take.
 func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,7 +37,7 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 
 func (t *tx) flush(ctx context.Context, p *plan) error {
 	s := newScript()
-	if err := t.opening(s, max(t.store.options.Isolation, RepeatableRead), true, true); err != nil {
+	if err := t.opening(s, max(t.store.options.Isolation, RepeatableRead), true); err != nil {
 		return t.fail(err)
 	}
 	s.do("SAVEPOINT " + atFlush)
@@ -173,9 +173,10 @@ func (t *tx) sendCommit(ctx context.Context, p *plan) (all bool, err error) {
 func (t *tx) enterCommit(s *script) error {
 	if t.optimistic() {
 		if t.begun {
-			s.do("COMMIT") // ends the snapshot
+			t.store.beginAnew(s, t.level()) // which ends the snapshot
+		} else {
+			t.store.begin(s, t.level(), false)
 		}
-		begin(s, t.level(), false, false)
 		return nil
 	}
 	if t.native {
@@ -184,7 +185,7 @@ func (t *tx) enterCommit(s *script) error {
 		}
 		s.do("RELEASE SAVEPOINT " + guard) // fails when the transaction is another one
 	}
-	if err := t.opening(s, t.level(), false, false); err != nil {
+	if err := t.opening(s, t.level(), false); err != nil {
 		return err
 	}
 	s.do("SAVEPOINT " + atFlush)

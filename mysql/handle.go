@@ -150,11 +150,10 @@ func (t *tx) beginNative(s *script) error {
 	}
 	fits := level == max(t.store.options.Isolation, RepeatableRead)
 	if t.begun && !fits && !t.flushed && !t.locked && t.taken() == 0 {
-		s.do("COMMIT") // ends the snapshot
-		begin(s, level, false, false)
+		t.store.beginAnew(s, level) // which ends the snapshot
 		return nil
 	}
-	return t.opening(s, level, false, false)
+	return t.opening(s, level, false)
 }
 
 // ours finds this package's transaction, also inside those of packages that wrap a

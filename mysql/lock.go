@@ -21,7 +21,7 @@ func (t *tx) GetForUpdate(ctx context.Context, collection string, ids []string) 
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	began, s := !t.begun, newScript()
-	if err := t.opening(s, t.level(), false, false); err != nil {
+	if err := t.opening(s, t.level(), false); err != nil {
 		return nil, err
 	}
 	var rows []driver.Row

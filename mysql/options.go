@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	sqldriver "database/sql/driver"
+
 	"github.com/go-sql-driver/mysql"
 	"github.com/uow-go/uow"
 )
@@ -148,8 +150,8 @@ func (o Options) newPool(dsn string) (*sql.DB, error) {
 	}
 	cfg.ClientFoundRows = true
 	cfg.MultiStatements = true
-	cfg.MaxAllowedPacket = 1 << 30 // the server's own limit is heeded
-	cfg.Logger = &mysql.NopLogger{}    // what it would say is in the errors
+	cfg.MaxAllowedPacket = 1 << 30  // the server's own limit is heeded
+	cfg.Logger = &mysql.NopLogger{} // what it would say is in the errors
 	if err := cfg.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, fmt.Errorf("mysql: open: %w", err)
 	}
@@ -168,9 +170,31 @@ func (o Options) newPool(dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mysql: open: %w", err)
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(ownConnector{connector})
 	db.SetMaxOpenConns(o.MaxConns)
 	db.SetMaxIdleConns(o.MaxConns)
 	db.SetConnMaxIdleTime(10 * time.Minute)
 	return db, nil
+}
+
+// ownConnector gives connections whose transactions are at READ COMMITTED where nothing
+// else is said. MySQL and MariaDB have different variables for it.
+type ownConnector struct{ sqldriver.Connector }
+
+// Connect implements driver.Connector of database/sql.
+func (c ownConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw, ok := conn.(sqldriver.ExecerContext)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%w: the driver's connections can't be used: %T", ErrServer, conn)
+	}
+	if _, err := raw.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		_ = conn.Close() // the first error tells more
+		return nil, err
+	}
+	return conn, nil
 }

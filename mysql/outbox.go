@@ -11,17 +11,17 @@ import (
 )
 
 // change begins a script that is one transaction, which it must end by COMMIT.
-func change() *script {
-	s := newScript()
-	begin(s, ReadCommitted, false, false)
-	return s
+func (s *Store) change() *script {
+	sc := newScript()
+	s.begin(sc, ReadCommitted, false)
+	return sc
 }
 
 // Acquire implements outbox.Log. The one row of uow_state puts those who acquire at
 // once in an order.
 func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
 	lease := outbox.Lease{Cursor: cursor}
-	sc := change().add("UPDATE ", s.schema, "uow_state SET epochs = LAST_INSERT_ID(epochs + 1)").end().
+	sc := s.change().add("UPDATE ", s.schema, "uow_state SET epochs = LAST_INSERT_ID(epochs + 1)").end().
 		add("INSERT INTO ", s.schema, "uow_outbox_cursor (name, position, epoch) VALUES (").text(cursor, maxID).
 		do(", 0, LAST_INSERT_ID()) ON DUPLICATE KEY UPDATE epoch = VALUES(epoch)").
 		add("SELECT position, epoch FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, maxID).
@@ -43,7 +43,7 @@ func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbo
 		return err
 	}
 	defer c.release()
-	sc := change().add("SELECT ", most, "(COUNT(*) <> 1) FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Cursor, unlimited).
+	sc := s.change().add("SELECT ", most, "(COUNT(*) <> 1) FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Cursor, unlimited).
 		add(" AND epoch = ").int(lease.Epoch).add(forUpdate).query(nil)
 	if len(settlement.Hold) > 0 {
 		if sc, err = s.hold(ctx, c, sc, lease.Cursor, settlement.Hold); err != nil {
@@ -158,7 +158,7 @@ func (s *Store) Redrive(ctx context.Context, cursor string, positions []int64) (
 	if len(positions) == 0 {
 		return 0, ctx.Err()
 	}
-	sc := change().add("UPDATE ", s.schema, "uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since WHERE `cursor` = ").
+	sc := s.change().add("UPDATE ", s.schema, "uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since WHERE `cursor` = ").
 		text(cursor, unlimited).add(" AND position IN ").positions(positions).add(" AND state = 'parked'").end()
 	err = s.do(ctx, "redrive", counting(sc, &n).do("COMMIT"))
 	return n, err
@@ -169,7 +169,7 @@ func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (
 	if len(positions) == 0 {
 		return 0, ctx.Err()
 	}
-	err = s.do(ctx, "discard", counting(s.release(change(), cursor, positions), &n).do("COMMIT"))
+	err = s.do(ctx, "discard", counting(s.release(s.change(), cursor, positions), &n).do("COMMIT"))
 	return n, err
 }
 
@@ -180,7 +180,7 @@ func counting(s *script, n *int) *script {
 
 // Drop implements outbox.Log.
 func (s *Store) Drop(ctx context.Context, cursor string) error {
-	return s.do(ctx, "drop", change().
+	return s.do(ctx, "drop", s.change().
 		add("DELETE FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, unlimited).end().
 		add("DELETE FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).end().do("COMMIT"))
 }

@@ -37,7 +37,7 @@ func (s *Store) Resolve(ctx context.Context, unit string) (committed bool, err e
 	inserted, fenced, found, forgotten := false, false, false, []byte(nil)
 	id := key(unit)
 	sc := newScript()
-	begin(sc, ReadCommitted, false, false) // so that the select sees what the insert has waited for
+	s.begin(sc, ReadCommitted, false) // so that the select sees what the insert has waited for
 	sc.add("INSERT IGNORE INTO ", s.schema, "uow_units (unit, at, lane, fenced) VALUES (").hex(id).do(", UTC_TIMESTAMP(6), -1, TRUE)").
 		add("SELECT ROW_COUNT()").query(func(row []sqldriver.Value) error { inserted = number(row[0]) == 1; return nil }).
 		add("SELECT u.fenced, s.forgotten FROM ", s.schema, "uow_units u, ", s.schema, "uow_state s WHERE u.unit = ").hex(id).
@@ -102,7 +102,7 @@ func (s *Store) forgetMarkers(ctx context.Context, limit int64) (n int64, err er
 	defer c.release()
 	var old [][]byte
 	sc := newScript()
-	begin(sc, ReadCommitted, false, false)
+	s.begin(sc, ReadCommitted, false)
 	sc.add("SELECT unit, at < UTC_TIMESTAMP(6) - INTERVAL ").int(s.options.MarkerRetention.Microseconds()).
 		add(" MICROSECOND FROM ", s.schema, "uow_units ORDER BY unit LIMIT ").int(limit).add(" FOR UPDATE SKIP LOCKED").
 		query(func(row []sqldriver.Value) error {

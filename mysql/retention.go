@@ -33,7 +33,7 @@ func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, e
 	if err := s.do(ctx, "trim", sc); err != nil || len(old) == 0 {
 		return 0, err
 	}
-	sc = change()
+	sc = s.change()
 	counts := make([]int, 0, len(old)/bunch+1)
 	in(old, func(part []int64) {
 		counts = append(counts, 0)
@@ -57,7 +57,7 @@ const counted = 1_000_000
 // number is the server's estimate.
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	sc := newScript()
-	begin(sc, RepeatableRead, true, true)
+	s.begin(sc, RepeatableRead, true)
 	sc.add("SELECT GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)),",
 		" (SELECT COUNT(*) FROM (SELECT 1 FROM ", s.schema, "uow_outbox LIMIT ").int(counted+1).add(") AS some),",
 		" COALESCE((SELECT table_rows FROM information_schema.tables WHERE table_name = 'uow_outbox' AND table_schema = ").quoted(s.database).

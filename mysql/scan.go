@@ -168,7 +168,7 @@ func (s *Store) askLanes(ctx context.Context, upTo int64) (closed bool, err erro
 		return true, nil
 	}
 	free := make(map[int64]bool, lanes)
-	sc := change().add("SELECT lane FROM ", s.schema, "uow_lanes")
+	sc := s.change().add("SELECT lane FROM ", s.schema, "uow_lanes")
 	if g.upTo >= upTo && len(g.taken) > 0 {
 		asked := make([]int64, 0, len(g.taken))
 		for lane := range g.taken {

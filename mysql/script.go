@@ -28,6 +28,12 @@ type script struct {
 	b     []byte
 	steps []step
 	err   error
+	// demand is where the last statement begins, if it is demandRows, and what it
+	// demands.
+	demand struct {
+		start, rows int
+		last        bool
+	}
 }
 
 // step is one statement.
@@ -57,6 +63,7 @@ func (s *script) add(parts ...string) *script {
 func (s *script) end() *script {
 	s.steps = append(s.steps, step{end: len(s.b)})
 	s.b = append(s.b, ';')
+	s.demand.last = false
 	return s
 }
 
@@ -79,7 +86,21 @@ const most = "9223372036854775807 + "
 // demandRows ends the script unless the statement before has written n rows. The
 // connection is told to count rows that were found, changed or not.
 func (s *script) demandRows(n int) *script {
-	return s.add("SET @uow = ", most, "(ROW_COUNT() <> ").int(int64(n)).do(")")
+	start := len(s.b)
+	s.add("SET @uow = ", most, "(ROW_COUNT() <> ").int(int64(n)).do(")")
+	s.demand.start, s.demand.rows, s.demand.last = start, n, true
+	return s
+}
+
+// takeDemand removes a demand that is the last statement, for the next one to make
+// it, and returns what it demands: one statement less for most units.
+func (s *script) takeDemand() (rows int, ok bool) {
+	if !s.demand.last {
+		return 0, false
+	}
+	s.demand.last = false
+	s.b, s.steps = s.b[:s.demand.start], s.steps[:len(s.steps)-1]
+	return s.demand.rows, true
 }
 
 func (s *script) int(n int64) *script {

@@ -23,10 +23,12 @@ type Store struct {
 	// timeoutRollsBack says that a lock that was waited for too long costs the whole
 	// transaction.
 	timeoutRollsBack bool
-	tables           map[string]*table // set by Register, then never changed
-	listed           []*table          // in the order of Register
-	gaps             gaps
-	subscribers      outbox.Subscribers
+	// readsCommitted says that READ COMMITTED is the connections' own level.
+	readsCommitted bool
+	tables         map[string]*table // set by Register, then never changed
+	listed         []*table          // in the order of Register
+	gaps           gaps
+	subscribers    outbox.Subscribers
 
 	closed     atomic.Bool
 	background context.Context
@@ -61,7 +63,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.db = db
+		s.db, s.readsCommitted = db, true
 	}
 	if err := s.prepare(ctx); err != nil {
 		if o.DB == nil {

@@ -120,32 +120,42 @@ func (t *tx) optimistic() bool {
 	return !t.flushed && !t.native && !t.locked && (t.store.options.Isolation == ReadCommitted)
 }
 
-// begin appends the beginning of a transaction.
-func begin(s *script, level Isolation, snapshot, readOnly bool) {
-	s.do([...]string{
-		ReadCommitted:  "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-		RepeatableRead: "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-		Serializable:   "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-	}[level])
+// begin appends the beginning of a transaction. Its snapshot is taken by its first
+// read that does not lock.
+func (s *Store) begin(sc *script, level Isolation, readOnly bool) {
 	switch {
-	case snapshot && readOnly:
-		s.do("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-	case snapshot && level == RepeatableRead:
-		s.do("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-	default:
-		s.do("START TRANSACTION")
+	case level == RepeatableRead:
+		sc.do("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+	case level == Serializable:
+		sc.do("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+	case !s.readsCommitted:
+		sc.do("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	}
+	if readOnly {
+		sc.do("START TRANSACTION READ ONLY")
+	} else {
+		sc.do("START TRANSACTION")
+	}
+}
+
+// beginAnew appends the end of a transaction that has only read, and the beginning of
+// another.
+func (s *Store) beginAnew(sc *script, level Isolation) {
+	if level != ReadCommitted || !s.readsCommitted { // START TRANSACTION commits too
+		sc.do("COMMIT")
+	}
+	s.begin(sc, level, false)
 }
 
 // opening appends what a statement of the unit's transaction needs before it: a
 // transaction where there is none, and savepoints for nested parts where it could
 // leave a trace.
-func (t *tx) opening(s *script, level Isolation, snapshot, trace bool) error {
+func (t *tx) opening(s *script, level Isolation, trace bool) error {
 	if !t.begun {
 		if t.native || t.flushed || t.locked || t.snapshot {
 			return t.gone()
 		}
-		begin(s, level, snapshot, t.readOnly)
+		t.store.begin(s, level, t.readOnly)
 	}
 	if trace {
 		t.savepoints(s)
@@ -197,7 +207,7 @@ func (t *tx) read(ctx context.Context, collection string, query func(table *tabl
 		return err
 	}
 	s := newScript()
-	if err := t.opening(s, max(t.store.options.Isolation, RepeatableRead), true, false); err != nil {
+	if err := t.opening(s, max(t.store.options.Isolation, RepeatableRead), false); err != nil {
 		return err
 	}
 	if err := query(table, s); err != nil {
