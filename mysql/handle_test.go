@@ -157,4 +157,3 @@ func TestDeadlockInOwnSQL(t *testing.T) {
 		t.Errorf("%d units failed, want 1; the sum is %d, want 2", failed, sum)
 	}
 }
-

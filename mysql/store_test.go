@@ -201,4 +201,3 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		t.Errorf("a body that is not UTF-8: got %v, want ErrText", err)
 	}
 }
-
