@@ -206,8 +206,8 @@ func (p *plan) update(s *script, t *table, rows []*driver.Write) {
 		return
 	}
 	for part := range slices.Chunk(rows, many) {
-		for n := len(part); len(part) > 0; {
-			n = fitting(part, p.store.maxPacket/2)
+		for len(part) > 0 {
+			n := fitting(part, p.store.maxPacket/2)
 			t.updateMany(s, part[:n])
 			part = part[n:]
 		}

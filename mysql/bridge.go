@@ -137,7 +137,7 @@ func (b *bridge) ExecContext(ctx context.Context, query string, args []sqldriver
 	if err != nil {
 		return nil, err
 	}
-	defer stmt.Close()
+	defer func() { _ = stmt.Close() }()
 	return stmt.(ownStmt).ExecContext(ctx, args)
 }
 

@@ -175,7 +175,7 @@ func ours(dtx driver.Tx) (*tx, error) {
 // itself, from a connection that fails.
 func failedRow(err error) *sql.Row {
 	db := sql.OpenDB(failing{err})
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	return db.QueryRowContext(context.Background(), "")
 }
 

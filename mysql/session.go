@@ -49,7 +49,7 @@ func (s *Store) acquire(ctx context.Context) (*session, error) {
 		return nil
 	})
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return c, nil

@@ -377,8 +377,8 @@ func TestDeadlockInOwnSQL(t *testing.T) {
 					return errors.Join(err, add(ctx, u, order[1]))
 				}
 				_ = u.Nested(ctx, func(ctx context.Context, u *uow.Unit) error { return add(ctx, u, order[1]) })
-				_, err = Tx(u).ExecContext(ctx, "INSERT INTO numbers VALUES (3, 0)")
-				return nil
+				_, _ = Tx(u).ExecContext(ctx, "INSERT INTO numbers VALUES (3, 0)")
+				return err
 			})
 		}()
 	}
