@@ -26,4 +26,13 @@
 // unit is in doubt, whatever the driver calls the error: each unit inserts its id in
 // uow_units, in the same commit, and Resolve inserts the same key, which waits for a
 // transaction that is still open, and decides; a COMMIT that comes late then fails.
+//
+// # The outbox
+//
+// Positions are auto-increments, given in the order of inserts and not of commits. A
+// transaction that appends messages shares a lock of its connection's lane before it gets
+// any, until it ends, and Scan delivers a message only when nothing before it can appear
+// any more: what is missing below it belongs to lanes that were taken, each of which has
+// been found free since. Transactions that do not write to the outbox are never waited for.
+// Relays of other processes find messages by polling.
 package mysql
