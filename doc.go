@@ -22,7 +22,9 @@
 // DB.Do runs a closure in a Unit. Collection.In gives the unit's Repository, the
 // only way to aggregates. Events is what aggregates embed to record domain events.
 // The hooks of Unit run around its end. Package outbox has the log of messages,
-// package relay publishes it, and packages memory and sqlite are stores.
+// package relay publishes it, and packages memory, files, sqlite, postgres and mysql are
+// stores. DB.View reads without tracking, DB.With changes what units are like, and Table,
+// Reference and Upcaster describe collections that are more than documents.
 //
 // # How a commit works
 //

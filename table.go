@@ -182,7 +182,7 @@ func (c *Column[T]) complete() error {
 	}
 	pointer := reflect.TypeOf(c.Field(new(T)))
 	if pointer == nil || pointer.Kind() != reflect.Pointer {
-		return fmt.Errorf("Field returns %v, want a pointer to the field", pointer)
+		return fmt.Errorf("what Field returns is %v, want a pointer to the field", pointer)
 	}
 	if c.Kind == 0 {
 		c.Kind = kindOf(pointer.Elem())

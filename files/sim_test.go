@@ -192,8 +192,8 @@ func (d *simDisk) Remove(name string) error {
 	if err := d.step("remove", name); err != nil {
 		return err
 	}
-	if _, err := d.find(name); err != nil {
-		return nil
+	if _, missing := d.find(name); missing != nil {
+		return nil //nolint:nilerr // it is gone already
 	}
 	return d.set(name, nil)
 }

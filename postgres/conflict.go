@@ -71,10 +71,10 @@ func (p *plan) meaning(ctx context.Context, steps []step, failed int, err error,
 	if len(a.rows) == 1 {
 		what += "/" + a.rows[0].ID
 	}
-	switch {
-	case e.Code == codeConflict:
+	switch e.Code {
+	case codeConflict:
 		return p.conflict(ctx, a, e, look)
-	case e.Code == codeUnique:
+	case codeUnique:
 		column, key, ok := a.table.uniqueColumn(e.ConstraintName)
 		switch {
 		case ok && key:
@@ -82,7 +82,7 @@ func (p *plan) meaning(ctx context.Context, steps []step, failed int, err error,
 		case ok && len(a.rows) == 1:
 			return &driver.DuplicateError{Collection: a.table.desc.Name, ID: a.rows[0].ID, Index: column}
 		}
-	case e.Code == codeInvalidText:
+	case codeInvalidText:
 		what += " (a body that is no JSON needs Options.Bodies = Bytes)"
 	}
 	return p.store.wrap(ctx, what, err)

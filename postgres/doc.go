@@ -70,6 +70,17 @@
 // that is declared not committed can't be committed any more by a COMMIT that is still
 // on its way (ErrFenced). Markers are deleted after Options.MarkerRetention.
 //
+// # Crowds
+//
+// Above 12 operations at once, at ReadCommitted, first reads share a snapshot, and commits a
+// transaction: a committing goroutine takes those who have queued meanwhile, and nobody waits
+// for a group to fill. The group locks its rows without waiting for others' (SKIP LOCKED),
+// compares versions, and leaves out the units that do not have theirs; a unit whose row is
+// locked elsewhere, or that the server refuses, commits by itself. A row is in a group once.
+// Each unit has its own marker, and positions are given under the outbox's lock as always.
+// Units that flush, run their own SQL, lock, are serializable, let go of unique values or
+// write tables of the user's always commit by themselves.
+//
 // # The outbox
 //
 // Positions come from an identity column, and so in the order of inserts, not of
@@ -92,6 +103,8 @@
 //
 // The protocol's pipelining and what of it is a transaction: PostgreSQL's manual,
 // "Message Flow". The waiting of unique indexes: "Index Uniqueness Checks". Locks and
-// their release: src/backend/access/transam/README of its sources. Asking for a unit
+// their release: src/backend/access/transam/README of its sources. Shared snapshots and
+// locks that are skipped: the manual, "Snapshot Synchronization Functions" and "The
+// Locking Clause". Asking for a unit
 // by taking its key: the idea that a look-up must fence, of Oracle's Transaction Guard.
 package postgres

@@ -25,7 +25,6 @@ type groupPlan struct {
 	out   []bool
 	// shifts are those of all units.
 	shifts []shift
-	err    error
 }
 
 // groupPart is what a group does to one collection.

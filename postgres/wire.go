@@ -64,7 +64,7 @@ func (w *wire) send(steps []step, unprepared bool) (wait chan struct{}, err erro
 	go func() {
 		defer close(wait)
 		if _, err := conn.Write(buf); err != nil {
-			conn.Close() // so that the read fails too
+			_ = conn.Close() // so that the read fails too
 		}
 	}()
 	return wait, nil

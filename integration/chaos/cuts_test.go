@@ -23,7 +23,7 @@ func TestCuts(t *testing.T) {
 			var total tally
 			enough := 1000
 			if s.Variant { // in which messages are left out
-				enough /= 3
+				enough /= 8
 			}
 			ran, list := 0, shapes()
 			for _, sh := range list {
@@ -32,10 +32,10 @@ func TestCuts(t *testing.T) {
 						noGoroutineLeft(t)
 						c := &cuts{world: newWorld(t, s), shape: sh, others: others, sparse: 1}
 						if others > 0 {
-							c.sparse *= 6
+							c.sparse *= 12
 						}
 						if s.Variant {
-							c.sparse *= 3
+							c.sparse *= 8
 						}
 						c.run()
 						total.add(c.tally)

@@ -273,12 +273,15 @@ func (w *world) end() {
 	for _, db := range []*stores.Database{w.db, w.hasty} {
 		until(w, "all connections are back in the pool", func() bool { return db.InUse() == 0 })
 		w.must(db.Close())
+		db.CloseAll()
 	}
 	w.proxy.Close()
-	until(w, "no session is left on the server", func() bool {
-		all, _, err := w.db.Sessions(w.Context())
-		w.must(err)
-		return all == 0
-	})
+	for _, db := range []*stores.Database{w.db, w.hasty} {
+		until(w, "no session is left on the server", func() bool {
+			all, _, err := db.Sessions(w.Context())
+			w.must(err)
+			return all == 0
+		})
+	}
 	w.compareAll()
 }

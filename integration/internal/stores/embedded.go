@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/files"
 	"github.com/uow-go/uow/memory"
 	"github.com/uow-go/uow/sqlite"
 )
@@ -19,6 +20,21 @@ func memoryStore() Store {
 		}
 		closed(t, db)
 		return &Database{DB: db}
+	}}
+}
+
+func filesStore() Store {
+	return Store{Name: "files", open: func(t testing.TB, o Options) *Database {
+		t.Helper()
+		if o.Name == "" {
+			o.Name = t.TempDir()
+		}
+		db, err := files.Open(t.Context(), o.Name, o.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed(t, db)
+		return &Database{DB: db, Name: o.Name}
 	}}
 }
 

@@ -81,6 +81,7 @@ func Postgres(t testing.TB, dsn string, o Options, options postgres.Options) *Da
 	return &Database{
 		DB: db, Name: o.Name,
 		InUse:    func() int { return int(p.pool.Stat().AcquiredConns()) },
+		CloseAll: p.pool.Close,
 		Sessions: p.sessions, Mark: p.mark, Note: p.note, Notes: p.notes,
 	}
 }

@@ -54,6 +54,8 @@ type Database struct {
 	Name string
 	// InUse counts the connections that units hold; nil where there is no server.
 	InUse func() int
+	// CloseAll ends the connections, which closing the DB leaves; nil as InUse.
+	CloseAll func()
 	// Sessions counts the server's sessions for this database, and those of them
 	// that are in a transaction; nil where there is no server.
 	Sessions func(ctx context.Context) (all, busy int, err error)
@@ -77,7 +79,8 @@ func (s Store) Open(t testing.TB, o Options) *Database {
 
 // All returns all stores.
 func All(local *servers.Local) []Store {
-	return append([]Store{memoryStore(), sqliteStore()}, postgresStores(local)...)
+	list := append([]Store{memoryStore(), filesStore(), sqliteStore()}, postgresStores(local)...)
+	return append(list, mysqlStore(local))
 }
 
 // WithServer returns those that have a server.
