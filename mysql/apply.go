@@ -95,6 +95,15 @@ func (p *plan) writes(s *script) {
 	p.counts(s)
 }
 
+// lockNoGaps reports whether the statements lock rows by their keys one by one, and so
+// lock no more at REPEATABLE READ than at READ COMMITTED.
+func (p *plan) lockNoGaps() bool {
+	return len(p.cs.Writes) <= few && len(p.cs.Checks)+len(p.cs.Releases) == 0 && p.inOrder() &&
+		!slices.ContainsFunc(p.cs.Writes, func(w driver.Write) bool {
+			return w.Op != driver.Update || p.store.tables[w.Collection].desc.Table != nil
+		})
+}
+
 // compare orders rows in the order in which all units lock them.
 func (p *plan) compare(a, b *driver.Write) int {
 	if n := cmp.Compare(p.store.tables[a.Collection].place, p.store.tables[b.Collection].place); n != 0 {

@@ -152,7 +152,7 @@ const resends = 5
 // sendCommit sends everything that a commit needs.
 func (t *tx) sendCommit(ctx context.Context, p *plan) (all bool, err error) {
 	s := newScript()
-	if err := t.enterCommit(s); err != nil {
+	if err := t.enterCommit(s, p); err != nil {
 		return false, err
 	}
 	if err := t.checkRanges(ctx, p, s); err != nil {
@@ -170,12 +170,16 @@ func (t *tx) sendCommit(ctx context.Context, p *plan) (all bool, err error) {
 }
 
 // enterCommit appends what a commit needs before its writes.
-func (t *tx) enterCommit(s *script) error {
+func (t *tx) enterCommit(s *script, p *plan) error {
 	if t.optimistic() {
+		level := t.level()
+		if level == ReadCommitted && t.store.ownLevel == RepeatableRead && p.lockNoGaps() {
+			level = RepeatableRead // which is a statement less
+		}
 		if t.begun {
-			t.store.beginAnew(s, t.level()) // which ends the snapshot
+			t.store.beginAnew(s, level) // which ends the snapshot
 		} else {
-			t.store.begin(s, t.level(), false)
+			t.store.begin(s, level, false)
 		}
 		return nil
 	}

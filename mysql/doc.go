@@ -35,7 +35,8 @@
 //
 // All reads of a unit see one snapshot, whatever Options.Isolation is: the first read
 // begins a REPEATABLE READ transaction. At ReadCommitted the commit ends it and makes
-// its writes in a new one at READ COMMITTED, where no gaps are locked. Flush writes in
+// its writes in a new one at READ COMMITTED, where no gaps are locked (or, where its
+// statements would lock none there either, at the connection's own level). Flush writes in
 // the snapshot's transaction: InnoDB's updates and deletes find the newest rows,
 // whatever the snapshot is, so that the check of the version in their WHERE is sound
 // there too. The user's own SQL (Tx) ends the snapshot at ReadCommitted. A serializable

@@ -32,6 +32,9 @@ const (
 	Serializable
 )
 
+// unknownLevel is the own level of connections of which nothing is known.
+const unknownLevel Isolation = 255
+
 // Bodies is the column type of aggregates' bodies.
 type Bodies uint8
 
@@ -179,8 +182,8 @@ func (o Options) newPool(dsn string) (*sql.DB, error) {
 }
 
 // ownConnector gives connections with settings that are not the same statement on all
-// servers: their transactions are at READ COMMITTED where nothing else is said; and
-// MariaDB does not end a transaction because a row was changed after its snapshot,
+// servers: their transactions are at REPEATABLE READ where nothing else is said, as
+// those that read are; and MariaDB does not end a transaction because a row was changed after its snapshot,
 // unless the dsn wants that, since the versions are checked all the same, and a nested
 // part could not be undone by itself.
 type ownConnector struct {
@@ -199,7 +202,7 @@ func (c ownConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: the driver's connections can't be used: %T", ErrServer, conn)
 	}
-	_, err = raw.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
+	_, err = raw.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", nil)
 	if err == nil && !c.chosen {
 		_, err = raw.ExecContext(ctx, "SET SESSION innodb_snapshot_isolation = 0", nil)
 		if code(err) == codeUnknownVariable { // the server has no such thing

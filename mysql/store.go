@@ -23,12 +23,11 @@ type Store struct {
 	// timeoutRollsBack says that a lock that was waited for too long costs the whole
 	// transaction.
 	timeoutRollsBack bool
-	// readsCommitted says that READ COMMITTED is the connections' own level.
-	readsCommitted bool
-	tables         map[string]*table // set by Register, then never changed
-	listed         []*table          // in the order of Register
-	gaps           gaps
-	subscribers    outbox.Subscribers
+	ownLevel         Isolation         // of the connections' transactions where nothing else is said
+	tables           map[string]*table // set by Register, then never changed
+	listed           []*table          // in the order of Register
+	gaps             gaps
+	subscribers      outbox.Subscribers
 
 	closed     atomic.Bool
 	background context.Context
@@ -56,14 +55,14 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
-	s := &Store{options: o, db: o.DB, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
+	s := &Store{options: o, db: o.DB, ownLevel: unknownLevel, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
 	s.gaps.turn = make(chan struct{}, 1)
 	if s.db == nil {
 		db, err := o.newPool(dsn)
 		if err != nil {
 			return nil, err
 		}
-		s.db, s.readsCommitted = db, true
+		s.db, s.ownLevel = db, RepeatableRead
 	}
 	if err := s.prepare(ctx); err != nil {
 		if o.DB == nil {

@@ -124,12 +124,13 @@ func (t *tx) optimistic() bool {
 // read that does not lock.
 func (s *Store) begin(sc *script, level Isolation, readOnly bool) {
 	switch {
+	case level == s.ownLevel:
+	case level == ReadCommitted:
+		sc.do("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	case level == RepeatableRead:
 		sc.do("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 	case level == Serializable:
 		sc.do("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-	case !s.readsCommitted:
-		sc.do("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	}
 	if readOnly {
 		sc.do("START TRANSACTION READ ONLY")
@@ -141,7 +142,7 @@ func (s *Store) begin(sc *script, level Isolation, readOnly bool) {
 // beginAnew appends the end of a transaction that has only read, and the beginning of
 // another.
 func (s *Store) beginAnew(sc *script, level Isolation) {
-	if level != ReadCommitted || !s.readsCommitted { // START TRANSACTION commits too
+	if level != s.ownLevel { // START TRANSACTION commits too, but the level is set before
 		sc.do("COMMIT")
 	}
 	s.begin(sc, level, false)
