@@ -123,13 +123,13 @@ func (t *tx) optimistic() bool {
 // begin appends the beginning of a transaction. Its snapshot is taken by its first
 // read that does not lock.
 func (s *Store) begin(sc *script, level Isolation, readOnly bool) {
-	switch {
-	case level == s.ownLevel:
-	case level == ReadCommitted:
+	switch level {
+	case s.ownLevel:
+	case ReadCommitted:
 		sc.do("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-	case level == RepeatableRead:
+	case RepeatableRead:
 		sc.do("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-	case level == Serializable:
+	case Serializable:
 		sc.do("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
 	}
 	if readOnly {
