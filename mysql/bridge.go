@@ -137,8 +137,9 @@ func (b *bridge) ExecContext(ctx context.Context, query string, args []sqldriver
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = stmt.Close() }()
-	return stmt.(ownStmt).ExecContext(ctx, args)
+	result, err := stmt.(ownStmt).ExecContext(ctx, args)
+	_ = stmt.Close() // what it is about has been answered
+	return result, err
 }
 
 // rawStmt is what the driver's statements can do.

@@ -64,6 +64,7 @@ const (
 	codeNetLast          = 1161
 	codeDuringCommit     = 1180
 	codeNewAborted       = 1184
+	codeUnknownVariable  = 1193
 	codeLockWait         = 1205
 	codeDeadlock         = 1213
 	codeNotPreparable    = 1295

@@ -90,18 +90,21 @@ func (h *Handle) PrepareContext(ctx context.Context, query string) (stmt *sql.St
 
 // use runs fn with the unit's transaction, as an operation of the unit.
 func (h *Handle) use(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	return h.unit.Use(ctx, func(dtx driver.Tx) error {
-		t, err := ours(dtx)
-		if err != nil {
-			return err
-		}
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if err := t.enterNative(ctx); err != nil {
-			return err
-		}
-		return fn(t.own.tx)
-	})
+	return h.unit.Use(ctx, func(dtx driver.Tx) error { return inside(ctx, dtx, fn) })
+}
+
+// inside runs fn with the transaction.
+func inside(ctx context.Context, dtx driver.Tx, fn func(tx *sql.Tx) error) error {
+	t, err := ours(dtx)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.enterNative(ctx); err != nil {
+		return err
+	}
+	return fn(t.own.tx)
 }
 
 // enterNative makes sure that there is a transaction in which the user's own SQL can
@@ -175,8 +178,9 @@ func ours(dtx driver.Tx) (*tx, error) {
 // itself, from a connection that fails.
 func failedRow(err error) *sql.Row {
 	db := sql.OpenDB(failing{err})
-	defer func() { _ = db.Close() }()
-	return db.QueryRowContext(context.Background(), "")
+	row := db.QueryRowContext(context.Background(), "")
+	_ = db.Close() // it never had a connection
+	return row
 }
 
 // failing is a connector that fails.

@@ -3,6 +3,9 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -16,15 +19,118 @@ func TestStore(t *testing.T) {
 	for name, options := range map[string]Options{
 		"ReadCommitted":  {},
 		"RepeatableRead": {Isolation: RepeatableRead},
-		"Bytes":          {Bodies: Bytes},
 	} {
-		t.Run(name, func(t *testing.T) { testStore(t, options) })
+		t.Run(name, func(t *testing.T) { uowtest.TestStore(t, harness(newDatabase(t), options, byHandle())) })
 	}
 }
 
-func testStore(t *testing.T, options Options) {
+// TestStoreOtherwise repeats checks that other options, or other ways to the unit's
+// own SQL, could break.
+func TestStoreOtherwise(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		params  string
+		options Options
+		native  *uowtest.Native
+		checks  []string // parts of names
+	}{
+		{"Bytes", "", Options{Bodies: Bytes}, byHandle(), []string{"P01", "P09", "P10", "Store_"}},
+		// As MariaDB has it from 11.6 on, where the dsn wants it.
+		{"SnapshotIsolation", "?innodb_snapshot_isolation=1", Options{Isolation: RepeatableRead}, byHandle(), []string{"P11", "P12", "P14", "Index_"}},
+		{"Statements", "", Options{}, bySQL(), []string{"native", "P16"}},
+		{"Transactions", "", Options{}, bySQLTransactions(), []string{"native", "P16"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.params != "" && reachable(needServer(t)+c.params) != nil {
+				t.Skipf("the server has no %s: this needs MariaDB 10.6.18, 10.11.8 or later", c.params)
+			}
+			h := harness(newDatabase(t)+c.params, c.options, c.native)
+			for _, check := range uowtest.Checks() {
+				if check.Name == "P11_two_units_that_flushed" { // Capabilities.ConcurrentFlush
+					continue
+				}
+				if slices.ContainsFunc(c.checks, func(part string) bool { return strings.Contains(check.Name, part) }) {
+					t.Run(check.Name, func(t *testing.T) { check.Run(t, h) })
+				}
+			}
+		})
+	}
+}
+
+const (
+	insertNative = `INSERT INTO native VALUES (?)`
+	countNative  = `SELECT COUNT(*) FROM native WHERE name = ?`
+)
+
+func byHandle() *uowtest.Native {
+	return &uowtest.Native{
+		Insert: func(ctx context.Context, u *uow.Unit, name string) error {
+			_, err := Tx(u).ExecContext(ctx, insertNative, name)
+			return err
+		},
+		Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
+			err = Tx(u).QueryRowContext(ctx, countNative, name).Scan(&n)
+			return n, err
+		},
+	}
+}
+
+// conns has a connection of each unit, which outlives it: see SQL for what becomes of
+// the *sql.DB itself.
+type conns struct{ kept sync.Map }
+
+func (c *conns) of(ctx context.Context, u *uow.Unit) (*sql.Conn, error) {
+	if conn, ok := c.kept.Load(u); ok {
+		return conn.(*sql.Conn), nil
+	}
+	conn, err := SQL(u).Conn(ctx)
+	if err == nil {
+		c.kept.Store(u, conn)
+	}
+	return conn, err
+}
+
+func bySQL() *uowtest.Native {
+	var conns conns
+	return &uowtest.Native{
+		Insert: func(ctx context.Context, u *uow.Unit, name string) error {
+			conn, err := conns.of(ctx, u)
+			if err == nil {
+				_, err = conn.ExecContext(ctx, insertNative, name)
+			}
+			return err
+		},
+		Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
+			err = SQL(u).QueryRowContext(ctx, countNative, name).Scan(&n)
+			return n, err
+		},
+	}
+}
+
+func bySQLTransactions() *uowtest.Native {
+	var conns conns
+	n := bySQL()
+	n.Insert = func(ctx context.Context, u *uow.Unit, name string) error {
+		conn, err := conns.of(ctx, u)
+		if err != nil {
+			return err
+		}
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, insertNative, name); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+	return n
+}
+
+// harness has one database for all checks, which find it empty.
+func harness(dsn string, options Options, native *uowtest.Native) uowtest.Harness {
 	var store *Store
-	dsn := newDatabase(t) // of all checks, which find it empty
 	open := func(t testing.TB, cfg uow.Config) *uow.DB {
 		db, err := options.Open(t.Context(), dsn, cfg)
 		if err != nil {
@@ -38,25 +144,16 @@ func testStore(t *testing.T, options Options) {
 		})
 		return db
 	}
-	uowtest.TestStore(t, uowtest.Harness{
+	return uowtest.Harness{
 		Open: func(t testing.TB, cfg uow.Config) *uow.DB {
 			empty(t, dsn)
 			return open(t, cfg)
 		},
 		Reopen: open,
-		Native: &uowtest.Native{
-			Insert: func(ctx context.Context, u *uow.Unit, name string) error {
-				_, err := Tx(u).ExecContext(ctx, `INSERT INTO native VALUES (?)`, name)
-				return err
-			},
-			Count: func(ctx context.Context, u *uow.Unit, name string) (n int, err error) {
-				err = Tx(u).QueryRowContext(ctx, `SELECT COUNT(*) FROM native WHERE name = ?`, name).Scan(&n)
-				return n, err
-			},
-		},
-		Lacks: uowtest.Capabilities{ConcurrentFlush: true}, // rows are locked
-		InUse: func() int { return store.db.Stats().InUse },
-	})
+		Native: native,
+		Lacks:  uowtest.Capabilities{ConcurrentFlush: true}, // rows are locked
+		InUse:  func() int { return store.db.Stats().InUse },
+	}
 }
 
 // execute runs SQL outside of any unit.

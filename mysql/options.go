@@ -166,20 +166,27 @@ func (o Options) newPool(dsn string) (*sql.DB, error) {
 		wait := max(1, int(o.CommitTimeout*2/3/time.Second))
 		cfg.Params["innodb_lock_wait_timeout"] = strconv.Itoa(wait)
 	}
+	_, chosen := cfg.Params["innodb_snapshot_isolation"]
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("mysql: open: %w", err)
 	}
-	db := sql.OpenDB(ownConnector{connector})
+	db := sql.OpenDB(ownConnector{connector, chosen})
 	db.SetMaxOpenConns(o.MaxConns)
 	db.SetMaxIdleConns(o.MaxConns)
 	db.SetConnMaxIdleTime(10 * time.Minute)
 	return db, nil
 }
 
-// ownConnector gives connections whose transactions are at READ COMMITTED where nothing
-// else is said. MySQL and MariaDB have different variables for it.
-type ownConnector struct{ sqldriver.Connector }
+// ownConnector gives connections with settings that are not the same statement on all
+// servers: their transactions are at READ COMMITTED where nothing else is said; and
+// MariaDB does not end a transaction because a row was changed after its snapshot,
+// unless the dsn wants that, since the versions are checked all the same, and a nested
+// part could not be undone by itself.
+type ownConnector struct {
+	sqldriver.Connector
+	chosen bool // innodb_snapshot_isolation, by the dsn
+}
 
 // Connect implements driver.Connector of database/sql.
 func (c ownConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
@@ -192,7 +199,14 @@ func (c ownConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: the driver's connections can't be used: %T", ErrServer, conn)
 	}
-	if _, err := raw.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+	_, err = raw.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
+	if err == nil && !c.chosen {
+		_, err = raw.ExecContext(ctx, "SET SESSION innodb_snapshot_isolation = 0", nil)
+		if code(err) == codeUnknownVariable { // the server has no such thing
+			err = nil
+		}
+	}
+	if err != nil {
 		_ = conn.Close() // the first error tells more
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (s *Store) acquire(ctx context.Context) (*session, error) {
 		return nil
 	})
 	if err != nil {
-		_ = conn.Close()
+		_ = conn.Close() // the first error tells more
 		return nil, err
 	}
 	return c, nil
