@@ -82,11 +82,8 @@ func postgresOpening(r *bufio.Reader) (frame []byte, m Message, err error) {
 		return nil, m, err
 	}
 	frame, err = rest(r, head, int64(binary.BigEndian.Uint32(head))-4)
-	if err != nil {
-		return nil, m, fmt.Errorf("faultproxy: opening message: %w", err)
-	}
-	if len(frame) < 8 {
-		return nil, m, fmt.Errorf("faultproxy: the opening message has %d bytes", len(frame))
+	if err != nil || len(frame) < 8 {
+		return nil, m, fmt.Errorf("faultproxy: the opening message is wrong: %w", err)
 	}
 	m.Kind, m.First = "StartupMessage", true
 	switch binary.BigEndian.Uint32(frame[4:]) {

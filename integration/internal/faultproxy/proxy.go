@@ -54,10 +54,7 @@ type link struct {
 	client, server net.Conn
 }
 
-func (l *link) cut() { shut(l.client); shut(l.server) }
-
-// shut closes what may be closed already.
-func shut(c net.Conn) { _ = c.Close() }
+func (l *link) cut() { _, _ = l.client.Close(), l.server.Close() }
 
 // New starts a proxy to the server at the address. Close ends it.
 func New(protocol Protocol, target string) (*Proxy, error) {
@@ -131,7 +128,7 @@ func (p *Proxy) Links() int {
 
 // Close cuts all connections, and waits until nothing of the proxy runs any more.
 func (p *Proxy) Close() {
-	_ = p.listener.Close() // it listens no more, whatever it says
+	_ = p.listener.Close()
 	p.Down()
 	p.Release()
 	p.done.Wait()
@@ -153,13 +150,13 @@ func (p *Proxy) serve(client net.Conn) {
 	target, down := p.target, p.down
 	p.mu.Unlock()
 	if down {
-		shut(client)
+		_ = client.Close()
 		return
 	}
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	server, err := dialer.DialContext(context.Background(), "tcp", target)
 	if err != nil {
-		shut(client)
+		_ = client.Close()
 		return
 	}
 	l := &link{client: client, server: server}
@@ -188,7 +185,7 @@ func (p *Proxy) link(l *link) {
 	if p.pump(l, false) != nil {
 		l.cut()
 	}
-	shut(l.client)
+	_ = l.client.Close()
 	<-upstream
 	l.cut()
 	p.mu.Lock()
