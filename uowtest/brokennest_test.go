@@ -13,11 +13,14 @@ var errResolved = errors.New("uowtest: the place of the unit's marker is taken")
 // not committed.
 func (t *brokenTx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	t.store.mu.Lock()
-	defer t.store.mu.Unlock()
-	if _, told := t.store.units[cs.Unit]; told && cs.Unit != "" {
+	_, told := t.store.units[cs.Unit]
+	t.store.mu.Unlock()
+	if told && cs.Unit != "" {
 		return errors.Join(errResolved, t.Tx.Rollback())
 	}
-	err := t.Tx.Commit(ctx, cs)
+	err := t.Tx.Commit(ctx, cs) // may wait for another transaction, and so holds nothing
+	t.store.mu.Lock()
+	defer t.store.mu.Unlock()
 	if err == nil {
 		t.store.units[cs.Unit] = true
 	}

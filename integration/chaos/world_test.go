@@ -197,6 +197,12 @@ func (w *world) compare(j job, a answer) {
 		w.model.notes[j.name] = notes[j.name]
 	}
 	w.messages()
+	if w.seen[j.name] < w.model.messages[j.name] { // units beside hold the log back as long as they run
+		until(w, what+": its messages can be read", func() bool {
+			w.messages()
+			return w.seen[j.name] >= w.model.messages[j.name]
+		})
+	}
 	if got, want := w.seen[j.name], w.model.messages[j.name]; got != want {
 		w.Errorf("%s: it has left %d messages, want %d", what, got, want)
 		w.model.messages[j.name] = got

@@ -83,7 +83,7 @@ func postgresOpening(r *bufio.Reader) (frame []byte, m Message, err error) {
 	}
 	frame, err = rest(r, head, int64(binary.BigEndian.Uint32(head))-4)
 	if err != nil || len(frame) < 8 {
-		return nil, m, fmt.Errorf("faultproxy: the opening message is wrong: %v", err)
+		return nil, m, fmt.Errorf("faultproxy: the opening message is wrong: %w", err)
 	}
 	m.Kind, m.First = "StartupMessage", true
 	switch binary.BigEndian.Uint32(frame[4:]) {

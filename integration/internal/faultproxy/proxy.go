@@ -54,7 +54,7 @@ type link struct {
 	client, server net.Conn
 }
 
-func (l *link) cut() { l.client.Close(); l.server.Close() }
+func (l *link) cut() { _, _ = l.client.Close(), l.server.Close() }
 
 // New starts a proxy to the server at the address. Close ends it.
 func New(protocol Protocol, target string) (*Proxy, error) {
@@ -128,7 +128,7 @@ func (p *Proxy) Links() int {
 
 // Close cuts all connections, and waits until nothing of the proxy runs any more.
 func (p *Proxy) Close() {
-	p.listener.Close()
+	_ = p.listener.Close()
 	p.Down()
 	p.Release()
 	p.done.Wait()
@@ -150,13 +150,13 @@ func (p *Proxy) serve(client net.Conn) {
 	target, down := p.target, p.down
 	p.mu.Unlock()
 	if down {
-		client.Close()
+		_ = client.Close()
 		return
 	}
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	server, err := dialer.DialContext(context.Background(), "tcp", target)
 	if err != nil {
-		client.Close()
+		_ = client.Close()
 		return
 	}
 	l := &link{client: client, server: server}
@@ -185,7 +185,7 @@ func (p *Proxy) link(l *link) {
 	if p.pump(l, false) != nil {
 		l.cut()
 	}
-	l.client.Close()
+	_ = l.client.Close()
 	<-upstream
 	l.cut()
 	p.mu.Lock()
@@ -209,7 +209,7 @@ func (p *Proxy) pump(l *link, fromClient bool) error {
 			if fromClient { // half-closed: the server reads to the end
 				_ = l.server.(*net.TCPConn).CloseWrite()
 			}
-			return nil //nolint:nilerr // the other side has closed the connection
+			return nil // the other side has closed the connection
 		}
 		m.Connection, m.FromClient, m.Size = l.number, fromClient, len(frame)
 		fault, hold := p.ask(m)

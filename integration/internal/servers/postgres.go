@@ -100,7 +100,7 @@ func (p *Postgres) Synchronous(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close(ctx)
+	defer func() { _ = c.Close(ctx) }()
 	for _, sql := range []string{
 		"ALTER SYSTEM SET synchronous_standby_names = '*'",
 		"SELECT pg_reload_conf()",
@@ -249,7 +249,7 @@ func freePort() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	return port, err
 }

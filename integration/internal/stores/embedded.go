@@ -68,7 +68,7 @@ func sqliteStore() Store {
 				if err != nil {
 					return nil, err
 				}
-				defer rows.Close()
+				defer func() { _ = rows.Close() }()
 				return counts(rows)
 			},
 		}

@@ -106,7 +106,7 @@ func (p *pgDatabase) apart(ctx context.Context, fn func(c *pgx.Conn) error) erro
 	if err != nil {
 		return err
 	}
-	defer c.Close(ctx)
+	defer func() { _ = c.Close(ctx) }()
 	return fn(c)
 }
 

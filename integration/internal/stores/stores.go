@@ -79,8 +79,7 @@ func (s Store) Open(t testing.TB, o Options) *Database {
 
 // All returns all stores.
 func All(local *servers.Local) []Store {
-	list := append([]Store{memoryStore(), filesStore(), sqliteStore()}, postgresStores(local)...)
-	return append(list, mysqlStore(local))
+	return append([]Store{memoryStore(), filesStore(), sqliteStore()}, postgresStores(local)...)
 }
 
 // WithServer returns those that have a server.
