@@ -1,9 +1,13 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uow-go/uow/driver"
@@ -205,10 +209,11 @@ func (k *keeper) putBack(b batch) {
 // that, the files do.
 func (k *keeper) applyBatch(b batch, s *state) error {
 	dirs := map[string]bool{}
-	for _, r := range b.rows {
-		if err := k.applyRow(r, dirs); err != nil {
-			return err
-		}
+	for id := range b.rows {
+		dirs[collections+"/"+id.collection], dirs[removed+"/"+id.collection] = true, true
+	}
+	if err := k.applyRows(b.rows); err != nil {
+		return err
 	}
 	if err := s.store(k.disk, b.messages, k.options.SegmentSize); err != nil {
 		return err
@@ -255,15 +260,41 @@ func (k *keeper) applyUnits() error {
 	return k.disk.replace(unitsFile, content)
 }
 
-// applyRow writes the file of a row, and removes the one that it replaces. dirs
-// gets the directories to sync.
-func (k *keeper) applyRow(r *image, dirs map[string]bool) error {
+// applyRows writes the files of rows, some at the same time. It ends with the first
+// error.
+func (k *keeper) applyRows(rows map[key]*image) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	images := slices.Collect(maps.Values(rows))
+	var next atomic.Int64
+	errs := make([]error, min(k.options.writers, len(images)))
+	var wg sync.WaitGroup
+	work := func(err *error) {
+		for *err == nil {
+			i := next.Add(1) - 1
+			if i >= int64(len(images)) {
+				return
+			}
+			*err = k.applyRow(images[i])
+		}
+		next.Store(int64(len(images))) // the others stop too
+	}
+	for i := range errs[1:] {
+		wg.Go(func() { work(&errs[i+1]) })
+	}
+	work(&errs[0])
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// applyRow writes the file of a row, and removes the one that it replaces.
+func (k *keeper) applyRow(r *image) error {
 	id := r.key()
 	to, from := place(id), gone(id)
 	if r.removed {
 		to, from = from, to
 	}
-	dirs[collections+"/"+r.collection], dirs[removed+"/"+r.collection] = true, true
 	if r.forgotten {
 		if err := k.disk.Remove(to); err != nil {
 			return wrap("remove "+to, err)

@@ -29,8 +29,9 @@ type Options struct {
 	// the background. Default: slog.Default().
 	Logger *slog.Logger
 
-	// wrap replaces the disk, for tests.
-	wrap func(disk) disk
+	// writers is how many files are written at the same time: file systems sync many
+	// at once much faster than one after another.
+	writers int
 }
 
 func (o Options) withDefaults() Options {
@@ -42,6 +43,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SegmentSize <= 0 {
 		o.SegmentSize = 4 << 20
+	}
+	if o.writers <= 0 {
+		o.writers = 16
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

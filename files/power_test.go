@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -16,6 +17,9 @@ import (
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/outbox"
 )
+
+// everyOperation makes TestPowerLoss thorough, with 1, or faster.
+var everyOperation = flag.Int("every", 3, "look at what a power loss leaves at every n-th operation of the disk")
 
 // simulated is a store on a simulated disk.
 type simulated struct {
@@ -38,7 +42,7 @@ func newWorld() *world {
 // open opens the store that a simulated disk has. Files are written only when a
 // test says so, and often begin anew.
 func (w *world) open(d disk) (*simulated, error) {
-	k, engine, err := openKeeper(Options{Delay: time.Hour, SegmentSize: 400, Logger: slog.New(slog.DiscardHandler)}.withDefaults(), d)
+	k, engine, err := openKeeper(Options{Delay: time.Hour, SegmentSize: 400, writers: 1, Logger: slog.New(slog.DiscardHandler)}.withDefaults(), d)
 	if err != nil {
 		return nil, err
 	}
@@ -284,9 +288,9 @@ func TestPowerLoss(t *testing.T) {
 	w := newWorld()
 	digests := w.history(t)
 	d := newSimDisk()
-	done, crashes, every := 0, 0, 1
+	done, crashes, every := 0, 0, *everyOperation
 	if testing.Short() {
-		every = 7
+		every *= 3
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	check := func(what string, left *simDisk) {

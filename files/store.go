@@ -38,16 +38,13 @@ func open(options Options, dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	var d disk = directory{root}
+	d := directory{root}
 	if err := checkRoot(d); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	held, err := lock(root)
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
-	}
-	if options.wrap != nil {
-		d = options.wrap(d)
 	}
 	keeper, engine, err := openKeeper(options, d)
 	if err != nil {
