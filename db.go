@@ -59,6 +59,7 @@ type DB struct {
 	groups      []group
 	cfg         Config
 	options     UnitOptions
+	jsonHeaders map[string]string // of the messages of events; never changed
 }
 
 // Open makes a DB of a store. Packages of stores call it; users call the Open of
@@ -77,7 +78,8 @@ func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
 	if slices.Contains(cfg.Observers, nil) {
 		return nil, configError("one of Config.Observers is nil")
 	}
-	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections))}
+	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections)),
+		jsonHeaders: map[string]string{"content-type": "application/json"}}
 	if err := db.list(cfg.Collections); err != nil {
 		return nil, err
 	}
@@ -152,9 +154,10 @@ func (db *DB) again(ctx context.Context, try func(ctx context.Context) error) er
 
 // try is one attempt of Do.
 func (db *DB) try(ctx context.Context, w *watch, fn func(ctx context.Context, u *Unit) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	u := db.newUnit(true)
+	u.ctx.Begin(ctx)
+	defer u.ctx.End()
+	ctx = &u.ctx
 	u.watch = w.attempted(u)
 	finished := false
 	defer func() {

@@ -128,7 +128,7 @@ func (p *pendingMessage) encode(u *Unit) error {
 		AggregateType: p.source.collection,
 		AggregateID:   p.source.id,
 		Payload:       payload,
-		Headers:       map[string]string{"content-type": "application/json"},
+		Headers:       u.db.jsonHeaders,
 		CreatedAt:     u.now,
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/uow-go/uow/driver"
@@ -44,10 +43,10 @@ type found[T any] struct {
 
 // merge puts together the rows of the database and the aggregates of the unit.
 func (r *Reader[T]) merge(q Query, rows []driver.Row) ([]*T, error) {
-	known := slices.Clone(r.set.order)
+	known := slices.Clone(r.set.entries.list)
 	candidates := make([]*entry[T], 0, len(rows)+len(known))
 	for _, row := range rows {
-		if _, tracked := r.set.entries[row.ID]; tracked {
+		if _, tracked := r.set.entries.get(row.ID); tracked {
 			continue // is in known
 		}
 		e, err := r.set.load(row)
@@ -114,7 +113,7 @@ func (r *Reader[T]) Count(ctx context.Context, q Query) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	own, err := r.matching(q, r.set.order)
+	own, err := r.matching(q, r.set.entries.list)
 	if err != nil {
 		return 0, err
 	}
@@ -215,7 +214,7 @@ func (s *stream[T]) start(q Query) error {
 	if err != nil {
 		return err
 	}
-	s.own, err = r.matching(q, r.set.order)
+	s.own, err = r.matching(q, r.set.entries.list)
 	q.Except = slices.Concat(q.Except, r.set.ids())
 	s.left = -1
 	if q.Limit > 0 {
@@ -266,8 +265,7 @@ func (s *stream[T]) again(id string) bool {
 // forget lets a view's last aggregate go.
 func (s *stream[T]) forget() {
 	if m := s.reader.set; s.loaded != "" && m.unit.options.ReadOnly {
-		delete(m.entries, s.loaded)
-		m.order = m.order[:len(m.order)-1]
+		m.entries.cut(len(m.entries.list) - 1)
 		s.loaded = ""
 	}
 }
@@ -300,7 +298,7 @@ func (s *stream[T]) first(ctx context.Context) (*entry[T], error) {
 	if len(s.page) == 0 {
 		s.query.After = place(desc, s.query, row.ID, indexes)
 	}
-	if e, known := m.entries[row.ID]; known && e.added { // in the loop, and flushed
+	if e, known := m.entries.get(row.ID); known && e.added { // in the loop, and flushed
 		return s.first(ctx)
 	}
 	return s.load(row)
@@ -318,7 +316,7 @@ func (s *stream[T]) takeOwn() *entry[T] {
 // load makes an aggregate of a row, unless the loop has met it since.
 func (s *stream[T]) load(row driver.Row) (*entry[T], error) {
 	m := s.reader.set
-	if e, known := m.entries[row.ID]; known {
+	if e, known := m.entries.get(row.ID); known {
 		return e, nil
 	}
 	s.loaded = row.ID
@@ -336,8 +334,13 @@ func place(desc driver.Collection, q Query, id string, indexes []driver.Value) *
 
 // ids returns the ids that the unit has met.
 func (m *identityMap[T]) ids() []string {
-	if len(m.entries) == 0 {
+	if len(m.entries.list) == 0 {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(m.entries))
+	ids := make([]string, len(m.entries.list))
+	for i, e := range m.entries.list {
+		ids[i] = e.id
+	}
+	slices.Sort(ids)
+	return ids
 }

@@ -67,25 +67,26 @@ func (u *Unit) runBeforeCommit(ctx context.Context) error {
 // nextStep returns what is to be done next before the commit, nil when nothing
 // is left. What it returns runs outside of the operation, and may use the unit.
 func (u *Unit) nextStep(projected *int) (step func(ctx context.Context) error, err error) {
-	err = u.guarded(func() error {
-		switch {
-		case len(u.hooks.beforeCommit) > 0:
-			hook := u.hooks.beforeCommit[0]
-			u.hooks.beforeCommit = u.hooks.beforeCommit[1:]
-			step = func(ctx context.Context) error {
-				if err := hook(ctx); err != nil {
-					return &HookError{Hook: "BeforeCommit", Err: err}
-				}
-				return nil
+	if err := u.enter(); err != nil {
+		return nil, err
+	}
+	defer u.leave()
+	switch {
+	case len(u.hooks.beforeCommit) > 0:
+		hook := u.hooks.beforeCommit[0]
+		u.hooks.beforeCommit = u.hooks.beforeCommit[1:]
+		step = func(ctx context.Context) error {
+			if err := hook(ctx); err != nil {
+				return &HookError{Hook: "BeforeCommit", Err: err}
 			}
-		case *projected < len(u.events):
-			event := u.events[*projected]
-			*projected++
-			step = func(ctx context.Context) error { return u.project(ctx, event) }
+			return nil
 		}
-		return nil
-	})
-	return step, err
+	case len(u.db.cfg.Projections) > 0 && *projected < len(u.events):
+		event := u.events[*projected]
+		*projected++
+		step = func(ctx context.Context) error { return u.project(ctx, event) }
+	}
+	return step, nil
 }
 
 func (u *Unit) project(ctx context.Context, e Event) error {
@@ -98,6 +99,9 @@ func (u *Unit) project(ctx context.Context, e Event) error {
 }
 
 func (u *Unit) runAfterCommit(ctx context.Context) {
+	if len(u.hooks.afterCommit) == 0 {
+		return
+	}
 	ctx = context.WithoutCancel(ctx)
 	for _, hook := range u.hooks.afterCommit {
 		if err := recovered(func() error { return hook(ctx) }); err != nil {

@@ -67,7 +67,7 @@ func (r *Repository[T]) takeLocked(ids []string, rows []driver.Row) error {
 		versions[row.ID] = row.Version
 	}
 	for _, id := range ids {
-		if e, known := r.set.entries[id]; known && e.version != versions[id] {
+		if e, known := r.set.entries.get(id); known && e.version != versions[id] {
 			return &ConflictError{Collection: r.name(), ID: id, Expected: e.version, Found: versions[id]}
 		}
 	}

@@ -192,8 +192,8 @@ type savedEntry[T any] struct {
 
 // mark remembers the aggregates as they are.
 func (m *identityMap[T]) mark() (restore func() error, err error) {
-	saved := make([]savedEntry[T], len(m.order))
-	for i, e := range m.order {
+	saved := make([]savedEntry[T], len(m.entries.list))
+	for i, e := range m.entries.list {
 		img, err := m.collection.capture(e.value)
 		if err != nil {
 			return nil, err
@@ -204,11 +204,10 @@ func (m *identityMap[T]) mark() (restore func() error, err error) {
 }
 
 func (m *identityMap[T]) returnTo(saved []savedEntry[T]) error {
-	for _, e := range m.order[len(saved):] {
+	for _, e := range m.entries.list[len(saved):] {
 		detach(e.value)
-		delete(m.entries, e.id)
 	}
-	m.order = m.order[:len(saved)]
+	m.entries.cut(len(saved))
 	var errs []error
 	for _, s := range saved {
 		if s.entry.value != s.value {
@@ -240,5 +239,5 @@ func (m *identityMap[T]) bringBack(s savedEntry[T]) error {
 // clear lets go of everything.
 func (m *identityMap[T]) clear() {
 	m.detach()
-	m.entries, m.order = nil, nil
+	m.entries.cut(0)
 }

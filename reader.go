@@ -36,12 +36,13 @@ func (r *Reader[T]) Get(ctx context.Context, id string) (*T, error) {
 		return nil, err
 	}
 	defer r.set.unit.leave()
-	e, known := r.set.entries[id]
+	e, known := r.set.entries.get(id)
 	if !known {
-		if err := r.fetch(ctx, []string{id}); err != nil {
+		r.set.one[0] = id
+		if err := r.fetch(ctx, r.set.one[:]); err != nil {
 			return nil, err
 		}
-		e = r.set.entries[id]
+		e, _ = r.set.entries.get(id)
 	}
 	if e == nil || e.removed {
 		return nil, fmt.Errorf("%w: %s/%s", ErrNotFound, r.name(), id)
@@ -58,7 +59,7 @@ func (r *Reader[T]) GetMany(ctx context.Context, ids ...string) ([]*T, error) {
 	defer r.set.unit.leave()
 	var unknown []string
 	for _, id := range ids {
-		if _, ok := r.set.entries[id]; !ok {
+		if _, ok := r.set.entries.get(id); !ok {
 			unknown = append(unknown, id)
 		}
 	}
@@ -72,7 +73,7 @@ func (r *Reader[T]) GetMany(ctx context.Context, ids ...string) ([]*T, error) {
 func (r *Reader[T]) known(ids []string) []*T {
 	out := make([]*T, 0, len(ids))
 	for _, id := range ids {
-		if e, ok := r.set.entries[id]; ok && !e.removed {
+		if e, ok := r.set.entries.get(id); ok && !e.removed {
 			out = append(out, e.value)
 		}
 	}
@@ -93,6 +94,7 @@ func (r *Reader[T]) fetch(ctx context.Context, ids []string) error {
 	if err != nil {
 		return fmt.Errorf("uow: %s: get: %w", r.name(), err)
 	}
+	r.set.entries.expect(len(rows))
 	for _, row := range rows {
 		if _, err := r.set.load(row); err != nil {
 			return err
@@ -123,7 +125,7 @@ func (r *Reader[T]) tracked(what string, aggregate *T) (*entry[T], error) {
 		return nil, fmt.Errorf("uow: %s: %s: the aggregate is nil", r.name(), what)
 	}
 	id := r.set.collection.id(aggregate)
-	e, ok := r.set.entries[id]
+	e, ok := r.set.entries.get(id)
 	if !ok || e.value != aggregate || e.removed {
 		return nil, fmt.Errorf("uow: %s/%s: %s: the aggregate is not one of this unit", r.name(), id, what)
 	}

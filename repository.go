@@ -20,24 +20,24 @@ func (c *Collection[T]) In(u *Unit) *Repository[T] {
 
 // set returns the collection's part of a unit's identity map.
 func (c *Collection[T]) set(u *Unit) *identityMap[T] {
-	m := &identityMap[T]{unit: u, collection: c}
 	if err := u.enter(); err != nil {
-		m.err = err
-		return m
+		return &identityMap[T]{unit: u, collection: c, err: err}
 	}
 	defer u.leave()
 	i, err := u.db.index(c, c.desc.Name)
 	if err != nil {
-		m.err = err
-		return m
+		return &identityMap[T]{unit: u, collection: c, err: err}
 	}
 	if u.sets == nil {
-		u.sets = make([]set, len(u.db.listed))
+		u.sets = u.room.sets[:]
+		if len(u.db.listed) > len(u.room.sets) {
+			u.sets = make([]set, len(u.db.listed))
+		}
 	}
 	if known, ok := u.sets[i].(*identityMap[T]); ok {
 		return known
 	}
-	m.group = u.db.groups[i]
+	m := &identityMap[T]{unit: u, collection: c, group: u.db.groups[i]}
 	u.sets[i] = m
 	return m
 }
@@ -57,7 +57,7 @@ func (r *Repository[T]) Add(aggregate *T) error {
 	if id == "" {
 		return fmt.Errorf("uow: %s: add: the aggregate's id is empty", r.set.collection.desc.Name)
 	}
-	old, known := r.set.entries[id]
+	old, known := r.set.entries.get(id)
 	if !known {
 		e := &entry[T]{value: aggregate, node: r.set.newNode(id)}
 		e.added = true

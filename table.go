@@ -98,14 +98,23 @@ func (c *Collection[T]) capture(a *T) (img image, err error) {
 		img.columns, err = c.table.values(a)
 	}
 	if err != nil {
-		return img, fmt.Errorf("uow: %s/%s: encode: %w", c.desc.Name, c.id(a), err)
+		return img, c.encodeError(a, err)
 	}
 	return img, nil
+}
+
+func (c *Collection[T]) encodeError(a *T, err error) error {
+	return fmt.Errorf("uow: %s/%s: encode: %w", c.desc.Name, c.id(a), err)
 }
 
 // restore decodes an aggregate.
 func (c *Collection[T]) restore(id string, img image) (*T, error) {
 	a := new(T)
+	return a, c.restoreTo(a, id, img)
+}
+
+// restoreTo decodes an aggregate into its zero value.
+func (c *Collection[T]) restoreTo(a *T, id string, img image) error {
 	var err error
 	if c.table == nil {
 		err = c.codec.Decode(img.body, a)
@@ -113,9 +122,9 @@ func (c *Collection[T]) restore(id string, img image) (*T, error) {
 		err = c.table.assign(a, id, img.columns)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("uow: %s/%s: decode: %w", c.desc.Name, id, err)
+		return fmt.Errorf("uow: %s/%s: decode: %w", c.desc.Name, id, err)
 	}
-	return a, nil
+	return nil
 }
 
 // stored returns the values of the indexes of a row as it is stored.

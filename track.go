@@ -18,9 +18,10 @@ type node struct {
 	mapped     bool  // to a Table
 	added      bool  // by this unit
 	removed    bool
-	recorded   int  // events recorded since the last flush
-	required   bool // the version is to be checked although nothing changed
-	write      int  // one more than the place of its write in the change set
+	recorded   int   // events recorded since the last flush
+	numbered   int64 // the sequence of the last of them that was given one
+	required   bool  // the version is to be checked although nothing changed
+	write      int   // one more than the place of its write in the change set
 }
 
 // flushed takes over what the store now has.
@@ -47,8 +48,8 @@ type identityMap[T any] struct {
 	unit       *Unit
 	collection *Collection[T]
 	group      group
-	entries    map[string]*entry[T]
-	order      []*entry[T]         // as they came
+	entries    entries[T]
+	one        [1]string           // the ids of a read of one
 	absent     map[string]struct{} // looked for in vain, in a serializable unit
 	err        error               // why the collection can't be used
 }
@@ -59,7 +60,7 @@ func (m *identityMap[T]) missed(ids []string) {
 		return
 	}
 	for _, id := range ids {
-		if _, known := m.entries[id]; !known {
+		if _, known := m.entries.get(id); !known {
 			if m.absent == nil {
 				m.absent = map[string]struct{}{}
 			}
@@ -69,13 +70,9 @@ func (m *identityMap[T]) missed(ids []string) {
 }
 
 func (m *identityMap[T]) put(e *entry[T]) {
-	if m.entries == nil {
-		m.entries = make(map[string]*entry[T])
+	if _, known := m.entries.get(e.id); !known {
+		m.entries.add(e)
 	}
-	if _, known := m.entries[e.id]; !known {
-		m.order = append(m.order, e)
-	}
-	m.entries[e.id] = e
 	if r, ok := any(e.value).(Recorder); ok && !m.unit.options.ReadOnly {
 		r.RecordedEvents().attach(m.unit, &e.node)
 	}
@@ -84,17 +81,20 @@ func (m *identityMap[T]) put(e *entry[T]) {
 // load makes an aggregate of a row, or returns the one that the unit has
 // already; nil when the unit has removed it.
 func (m *identityMap[T]) load(row driver.Row) (*entry[T], error) {
-	if e, ok := m.entries[row.ID]; ok {
+	if e, ok := m.entries.get(row.ID); ok {
 		return e, nil
 	}
-	img := image{body: row.Body, columns: row.Indexes}
-	value, err := m.collection.restore(row.ID, img)
-	if err != nil {
+	made := &struct { // at once
+		entry entry[T]
+		value T
+	}{}
+	e := &made.entry
+	e.value, e.node = &made.value, m.newNode(row.ID)
+	e.version, e.sequence, e.image = row.Version, row.Sequence, image{body: row.Body, columns: row.Indexes}
+	if err := m.collection.restoreTo(e.value, row.ID, e.image); err != nil {
 		return nil, err
 	}
-	e := &entry[T]{value: value, node: m.newNode(row.ID)}
-	e.version, e.sequence, e.image = row.Version, row.Sequence, img
-	if id := m.collection.id(value); id != row.ID {
+	if id := m.collection.id(e.value); id != row.ID {
 		return nil, fmt.Errorf("uow: %s/%s: the aggregate in this row says that its id is %q", m.collection.desc.Name, row.ID, id)
 	}
 	m.put(e)
@@ -106,7 +106,7 @@ func (m *identityMap[T]) newNode(id string) node {
 }
 
 func (m *identityMap[T]) detach() {
-	for _, e := range m.order {
+	for _, e := range m.entries.list {
 		detach(e.value)
 	}
 }
@@ -120,14 +120,14 @@ func detach[T any](value *T) {
 func (m *identityMap[T]) changes(d *difference) error {
 	first := len(d.changes)
 	reads := m.unit.options.Serializable
-	for _, e := range m.order {
-		c, err := m.change(e)
+	encoder := m.collection.encoder()
+	for _, e := range m.entries.list {
+		changed, err := m.change(e, encoder, d)
 		if err != nil {
 			return err
 		}
 		switch {
-		case c != nil:
-			d.changes = append(d.changes, *c)
+		case changed:
 		case e.removed || e.version == 0:
 		case e.required:
 			d.checks = append(d.checks, driver.Check{Collection: e.collection, ID: e.id, Version: e.version})
@@ -136,7 +136,7 @@ func (m *identityMap[T]) changes(d *difference) error {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.absent)) {
-		if _, known := m.entries[id]; !known {
+		if _, known := m.entries.get(id); !known {
 			d.reads = append(d.reads, driver.Check{Collection: m.collection.desc.Name, ID: id})
 		}
 	}
@@ -156,35 +156,31 @@ type difference struct {
 	reads    []driver.Check // what a serializable unit has only read
 }
 
-// change returns the write that brings the store up to the aggregate, or nil.
-func (m *identityMap[T]) change(e *entry[T]) (*change, error) {
-	c := &change{node: &e.node, group: m.group, write: driver.Write{
-		Collection: e.collection,
-		ID:         e.id,
-		Expected:   e.version,
-		Version:    e.version + 1,
-		Sequence:   e.sequence + int64(e.recorded),
-	}}
+// change adds the write that brings the store up to the aggregate, if there is one.
+func (m *identityMap[T]) change(e *entry[T], encoder *encoder[T], d *difference) (changed bool, err error) {
 	if e.removed {
 		if e.version == 0 {
-			return nil, nil
+			return false, nil
 		}
+		c := m.newChange(e, d)
 		c.write.Op = driver.Delete
-		return c, m.refersBefore(c, e)
+		return true, m.refersBefore(c, e)
 	}
 	if id := m.collection.id(e.value); id != e.id {
-		return nil, fmt.Errorf("uow: %s/%s: the aggregate's id was changed to %q", e.collection, e.id, id)
+		return false, fmt.Errorf("uow: %s/%s: the aggregate's id was changed to %q", e.collection, e.id, id)
 	}
-	now, err := m.collection.capture(e.value)
+	now, err := encoder.capture(e.value)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if e.version > 0 && e.recorded == 0 {
 		same, err := m.same(e, now)
 		if same || err != nil {
-			return nil, err
+			return false, err
 		}
 	}
+	c := m.newChange(e, d)
+	now = encoder.keep(now)
 	c.write.Op, c.write.Body, c.write.Indexes = driver.Update, now.body, now.columns
 	if e.version == 0 {
 		c.write.Op = driver.Insert
@@ -195,7 +191,18 @@ func (m *identityMap[T]) change(e *entry[T]) (*change, error) {
 	if m.collection.table == nil {
 		c.write.Indexes, err = m.collection.indexes(e.value)
 	}
-	return c, err
+	return true, err
+}
+
+func (m *identityMap[T]) newChange(e *entry[T], d *difference) *change {
+	d.changes = append(d.changes, change{node: &e.node, group: m.group, write: driver.Write{
+		Collection: e.collection,
+		ID:         e.id,
+		Expected:   e.version,
+		Version:    e.version + 1,
+		Sequence:   e.sequence + int64(e.recorded),
+	}})
+	return &d.changes[len(d.changes)-1]
 }
 
 // refersBefore notes what a removed aggregate refers to in the store.
@@ -229,12 +236,21 @@ func (m *identityMap[T]) same(e *entry[T], now image) (bool, error) {
 // references demand, messages in the order in which they were recorded.
 // written has the node of each write.
 func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
-	var d difference
+	made := &struct { // at once, for most units
+		cs       driver.ChangeSet
+		d        difference
+		changes  [1]change
+		writes   [1]driver.Write
+		written  [1]*node
+		messages [1]driver.Message
+	}{}
+	d := &made.d
+	d.changes = made.changes[:0]
 	for _, s := range u.sets {
 		if s == nil {
 			continue
 		}
-		if err := s.changes(&d); err != nil {
+		if err := s.changes(d); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -242,13 +258,14 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 	if err := sortChanges(changes); err != nil {
 		return nil, nil, err
 	}
-	cs = &driver.ChangeSet{Unit: u.id, At: u.now, Releases: d.releases, Checks: d.checks}
+	cs = &made.cs
+	*cs = driver.ChangeSet{Unit: u.id, At: u.now, Releases: d.releases, Checks: d.checks}
 	if u.options.Serializable && (u.wrote || len(changes) > 0 || len(u.pending) > 0) {
 		// One that has only read is serializable by its snapshot.
 		cs.Checks, cs.Ranges = append(cs.Checks, d.reads...), u.ranges
 	}
 	if len(changes) > 0 {
-		cs.Writes, written = make([]driver.Write, len(changes)), make([]*node, len(changes))
+		cs.Writes, written = sized(made.writes[:], len(changes)), sized(made.written[:], len(changes))
 	}
 	for i := range changes {
 		cs.Writes[i], written[i] = changes[i].write, changes[i].node
@@ -258,7 +275,7 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 		return cs, written, nil
 	}
 	u.pending = slices.DeleteFunc(u.pending, neverExisted)
-	cs.Messages = make([]driver.Message, len(u.pending))
+	cs.Messages = sized(made.messages[:], len(u.pending))
 	for i := range u.pending {
 		p := &u.pending[i]
 		if err := p.encode(u); err != nil {
@@ -269,6 +286,14 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 	u.watch.address(cs.Messages)
 	u.number(cs)
 	return cs, written, nil
+}
+
+// sized returns room for n, which is the room that there is where it is enough.
+func sized[E any](room []E, n int) []E {
+	if n <= len(room) {
+		return room[:n]
+	}
+	return make([]E, n)
 }
 
 // neverExisted reports whether an event is of an aggregate that the unit added
@@ -283,16 +308,17 @@ func neverExisted(p pendingMessage) bool {
 
 // number gives the messages of aggregates their places in their streams.
 func (u *Unit) number(cs *driver.ChangeSet) {
-	next := map[*node]int64{}
+	for _, p := range u.pending {
+		if p.source != nil {
+			p.source.numbered = p.source.sequence
+		}
+	}
 	for i, p := range u.pending {
 		if p.source == nil {
 			continue
 		}
-		if _, ok := next[p.source]; !ok {
-			next[p.source] = p.source.sequence
-		}
-		next[p.source]++
-		cs.Messages[i].Sequence = next[p.source]
+		p.source.numbered++
+		cs.Messages[i].Sequence = p.source.numbered
 		cs.Messages[i].Write = p.source.write
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/unitcontext"
 )
 
 // Unit is one unit of work: changes that become visible together, or not at all.
@@ -40,6 +41,7 @@ type Unit struct {
 
 	options driver.TxOptions
 	tx      driver.Tx
+	ctx     unitcontext.Context
 	sets    []set // by the collection's place in the DB; nil where unused
 	events  []Event
 	ranges  []driver.Range // what a serializable unit has asked for
@@ -50,6 +52,14 @@ type Unit struct {
 	// back; stuck is why the whole unit can.
 	failed, stuck error
 	ends          ends
+	room          room
+}
+
+// room is what most units need, so that it is made with them.
+type room struct {
+	sets    [4]set
+	pending [1]pendingMessage
+	events  [1]Event
 }
 
 // set is the part of the identity map that belongs to one collection.
@@ -141,7 +151,7 @@ func (u *Unit) Append(messages ...Message) error {
 				m.ID = newID(u.now)
 			}
 			m.CreatedAt, m.Position, m.Write = u.now, 0, 0
-			u.pending = append(u.pending, pendingMessage{message: m})
+			u.pend(pendingMessage{message: m})
 		}
 		return nil
 	})
@@ -167,7 +177,10 @@ func (u *Unit) recordLocked(source *node, event any) {
 		return
 	}
 	source.recorded++
-	u.pending = append(u.pending, pendingMessage{source: source, event: event})
+	u.pend(pendingMessage{source: source, event: event})
+	if u.events == nil {
+		u.events = u.room.events[:0]
+	}
 	u.events = append(u.events, Event{
 		AggregateType: source.collection,
 		AggregateID:   source.id,
@@ -175,6 +188,13 @@ func (u *Unit) recordLocked(source *node, event any) {
 		At:            u.now,
 		Value:         event,
 	})
+}
+
+func (u *Unit) pend(p pendingMessage) {
+	if u.pending == nil {
+		u.pending = u.room.pending[:0]
+	}
+	u.pending = append(u.pending, p)
 }
 
 // Flush sends the changes made so far to the database, inside the unit's

@@ -34,11 +34,15 @@ func (c jsonCodec[T]) Encode(aggregate *T) ([]byte, error) {
 	if err != nil || c.head == nil {
 		return body, err
 	}
+	return withHead(make([]byte, 0, len(c.head)+len(body)), c.head, body)
+}
+
+// withHead appends a document that begins with head.
+func withHead(out, head, body []byte) ([]byte, error) {
 	if len(body) < 2 || body[0] != '{' {
 		return nil, fmt.Errorf("an aggregate with Upcasters must be a JSON object, and is %.20s", body)
 	}
-	out := make([]byte, 0, len(c.head)+len(body))
-	out = append(out, c.head...)
+	out = append(out, head...)
 	if body[1] != '}' {
 		out = append(out, ',')
 	}

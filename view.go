@@ -28,9 +28,9 @@ func (db *DB) View(ctx context.Context, fn func(ctx context.Context, v *View) er
 
 // look is one attempt of View.
 func (db *DB) look(ctx context.Context, w *watch, fn func(ctx context.Context, v *View) error) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	u := db.newUnit(true)
+	u.ctx.Begin(ctx)
+	defer u.ctx.End()
 	u.options.ReadOnly = true
 	u.watch = w.attempted(u)
 	defer func() {
@@ -38,7 +38,7 @@ func (db *DB) look(ctx context.Context, w *watch, fn func(ctx context.Context, v
 			err = fmt.Errorf("uow: view: %w", closed)
 		}
 	}()
-	return fn(ctx, &View{unit: u})
+	return fn(&u.ctx, &View{unit: u})
 }
 
 // From returns the collection's reader in the view. When the collection is not one
