@@ -10,7 +10,7 @@ import (
 
 // maxAllocs is how many allocations a unit that loads, changes and saves a document
 // with one event may make, those of the codec and of encoding the event aside.
-const maxAllocs = 75
+const maxAllocs = 40
 
 // TestAllocations counts them, of all layers, and of what runs beside.
 func TestAllocations(t *testing.T) {

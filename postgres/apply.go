@@ -27,8 +27,8 @@ type plan struct {
 	checks map[string][]*driver.Write // by collection, until they are planned
 	locked bool                       // all existing rows are locked before
 	shifts []shift
-	// inserted has the places of inserted writes, where the collection remembers.
-	inserted bool
+	mem    *arena // nil where there is none
+	marked bool   // the unit's marker is written by one of the steps
 }
 
 // shift is what an inserted row goes on from.
@@ -45,8 +45,12 @@ const few = 4
 // plan makes the steps of a change set. Of each collection existing rows come
 // first, deletes before updates and each in the order of ids, and then inserts,
 // which is an order of locks that all units share.
-func (s *Store) plan(cs *driver.ChangeSet, within bool) (*plan, error) {
-	p := &plan{store: s, cs: cs, within: within, steps: make([]step, 0, len(cs.Writes)+8)}
+func (s *Store) plan(cs *driver.ChangeSet, within bool, mem *arena) (*plan, error) {
+	p := &plan{store: s, cs: cs, within: within, mem: mem, steps: mem.newSteps(len(cs.Writes) + 8)}
+	if t := p.simple(); t != nil {
+		p.updateAndAppend(t)
+		return p, p.refusal()
+	}
 	for _, c := range cs.Checks {
 		if p.checks == nil {
 			p.checks = map[string][]*driver.Write{}
@@ -79,16 +83,58 @@ func (s *Store) plan(cs *driver.ChangeSet, within bool) (*plan, error) {
 	}
 	p.messages()
 	p.countEvents()
+	return p, p.refusal()
+}
+
+// refusal is why a value can't be sent.
+func (p *plan) refusal() error {
 	for i := range p.steps {
 		if a := p.steps[i].args; a != nil && a.err != nil {
-			return nil, a.err
+			return a.err
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// simple returns the collection of a change set that updates one row of it and appends
+// one message, which is what most units do; nil for others.
+func (p *plan) simple() *table {
+	cs := p.cs
+	if p.within || len(cs.Writes) != 1 || len(cs.Messages) != 1 || len(cs.Checks)+len(cs.Releases) > 0 {
+		return nil
+	}
+	w := &cs.Writes[0]
+	t := p.store.tables[w.Collection]
+	if t == nil || t.mapped != nil || w.Op != driver.Update || len(w.Indexes) != len(t.desc.Indexes) {
+		return nil
+	}
+	return t
+}
+
+// updateAndAppend plans such a change set, and the unit's marker, as one statement.
+func (p *plan) updateAndAppend(t *table) {
+	w, m := &p.cs.Writes[0], &p.cs.Messages[0]
+	a := p.mem.newArgs(16 + len(w.Indexes))
+	updated(a, w)
+	a.message(m)
+	p.mem.one[0], p.marked = w, true
+	p.add(t.updateAndAppend, a.unit(p.cs.Unit), t, driver.Update, p.mem.one[:])
+}
+
+// snapshotServes reports whether the change set can be written in the transaction of
+// the unit's reads, though it is older: the server refuses rows that have changed since,
+// and there is nothing else that it would have to see.
+func (p *plan) snapshotServes() bool {
+	for i := range p.cs.Writes {
+		if w := &p.cs.Writes[i]; w.Op != driver.Update || p.store.tables[w.Collection].apart() {
+			return false
+		}
+	}
+	return len(p.cs.Checks)+len(p.cs.Releases) == 0
 }
 
 func (p *plan) add(st *statement, a *args, t *table, op driver.Op, rows []*driver.Write) {
-	p.steps = append(p.steps, step{statement: st, args: a, about: &about{table: t, op: op, rows: rows}})
+	p.steps = append(p.steps, step{statement: st, args: a, about: about{table: t, op: op, rows: rows}})
 }
 
 // checkBefore plans the checks of collections before a place that are not written.
@@ -167,12 +213,16 @@ func (p *plan) remove(t *table, rows []*driver.Write) {
 }
 
 func (p *plan) updateOne(t *table, row []*driver.Write) {
-	w := row[0]
-	a := newArgs(5 + len(w.Indexes)).text(w.ID).int(w.Expected).int(w.Version).int(w.Sequence).bytes(notNil(w.Body))
+	a := p.mem.newArgs(5 + len(row[0].Indexes))
+	updated(a, row[0])
+	p.add(t.updateOne, a, t, driver.Update, row)
+}
+
+func updated(a *args, w *driver.Write) {
+	a.text(w.ID).int(w.Expected).int(w.Version).int(w.Sequence).bytes(notNil(w.Body))
 	for _, v := range w.Indexes {
 		a.value(v)
 	}
-	p.add(t.updateOne, a, t, driver.Update, row)
 }
 
 func (p *plan) updateMany(t *table, rows []*driver.Write) {
@@ -195,7 +245,7 @@ func columnsOf(a *args, t *table, rows []*driver.Write) *args {
 func (p *plan) insert(t *table, rows []*driver.Write) {
 	if t.unique || len(rows) == 1 {
 		for i, w := range rows {
-			a := newArgs(4 + len(w.Indexes)).text(w.ID).int(w.Version).int(w.Sequence).bytes(notNil(w.Body))
+			a := p.mem.newArgs(4 + len(w.Indexes)).text(w.ID).int(w.Version).int(w.Sequence).bytes(notNil(w.Body))
 			for _, v := range w.Indexes {
 				a.value(v)
 			}
@@ -211,7 +261,6 @@ func (p *plan) insert(t *table, rows []*driver.Write) {
 		p.add(t.probe, ids(rows), t, driver.Insert, rows)
 		p.add(t.unprobe, ids(rows), t, driver.Insert, rows)
 	}
-	p.inserted = true
 	p.add(t.resume, ids(rows), t, driver.Insert, rows)
 	p.steps[len(p.steps)-1].row = func(row [][]byte) error {
 		p.shifts = append(p.shifts, shift{t, string(row[0]), number(row[1]), number(row[2])})

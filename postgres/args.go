@@ -21,8 +21,11 @@ type args struct {
 }
 
 func newArgs(n int) *args {
-	return &args{buf: make([]byte, 0, 64*n+16), values: make([][]byte, 0, n)}
+	return &args{buf: make([]byte, 0, argsSize(n)), values: make([][]byte, 0, n)}
 }
+
+// argsSize is how many bytes n parameters are expected to take.
+func argsSize(n int) int { return 48*n + 16 }
 
 // add appends the parameter that encode appends to the buffer.
 func (a *args) add(encode func(b []byte) []byte) *args {

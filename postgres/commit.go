@@ -19,7 +19,7 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	if cs.Empty() {
 		return nil
 	}
-	p, err := t.store.plan(cs, true)
+	p, err := t.store.plan(cs, true, nil) // the arena's steps are those that begin
 	if err != nil {
 		return t.fail(err)
 	}
@@ -61,10 +61,7 @@ func (t *tx) undo(ctx context.Context, p *plan, steps []step, failed int, err er
 		t.savepointsMaybeTaken(steps, failed)
 		return p.explainApart(ctx, steps, failed, err)
 	}
-	c := t.conn.Conn()
-	t.abort()
-	explained := p.explain(ctx, c, steps, failed, err)
-	return t.fail(explained)
+	return t.fail(p.explain(ctx, t.conn.Conn(), steps, failed, err))
 }
 
 // Commit implements driver.Tx.
@@ -96,14 +93,15 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 // commitAlone commits in a transaction of the unit's own.
 func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	within := t.flushed || t.native || t.isolation() > ReadCommitted
-	p, err := t.store.plan(cs, within)
+	p, err := t.store.plan(cs, within, t.arena())
 	if err != nil {
 		return err
 	}
 	if err := t.connectAlive(ctx); err != nil {
 		return err
 	}
-	steps, explicit, err := t.commitSteps(p)
+	inSnapshot := !within && t.begun && p.snapshotServes()
+	steps, explicit, err := t.commitSteps(p, inSnapshot)
 	if err != nil {
 		return err
 	}
@@ -111,6 +109,15 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 		return errLost // before anything of the commit was sent
 	}
 	failed, err := t.runFor(t.store.options.CommitTimeout, steps)
+	if err != nil && inSnapshot && code(err) == codeSerialization {
+		if explained := t.refused(ctx, p, steps, failed, err); !errors.Is(explained, driver.ErrRetryable) {
+			return explained
+		}
+		// The row has its version: something else has changed in it. A transaction of
+		// today does not mind.
+		steps, explicit = append([]step{plain(t.store.sql.commit)}, p.steps...), false
+		failed, err = t.runFor(t.store.options.CommitTimeout, steps)
+	}
 	if err != nil {
 		return t.refused(ctx, p, steps, failed, err)
 	}
@@ -125,11 +132,13 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 
 // commitSteps are everything that a commit sends. explicit says that its last
 // step is COMMIT; otherwise the Sync that follows commits.
-func (t *tx) commitSteps(p *plan) (steps []step, explicit bool, err error) {
+func (t *tx) commitSteps(p *plan, inSnapshot bool) (steps []step, explicit bool, err error) {
 	sql := t.store.sql
 	p.mark()
 	body := p.steps
 	switch {
+	case inSnapshot:
+		return append(body, plain(sql.commit)), true, nil
 	case (t.flushed || t.native) && !t.begun: // the user's own SQL did it
 		return nil, false, t.lost()
 	case !p.within && t.begun:
@@ -166,9 +175,7 @@ func (t *tx) refused(ctx context.Context, p *plan, steps []step, failed int, err
 	if !answered(err) || confirmed {
 		return fmt.Errorf("postgres: commit: %w: %w", driver.ErrInDoubt, err)
 	}
-	c := t.conn.Conn()
-	t.abort()
-	return p.explain(context.WithoutCancel(ctx), c, steps, failed, err)
+	return p.explain(context.WithoutCancel(ctx), t.conn.Conn(), steps, failed, err)
 }
 
 var errBusy = errors.New("postgres: results of the unit's own SQL are still open")

@@ -12,8 +12,8 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// explain turns the error of a change set into what the driver's rules ask for. c
-// is idle, or closed.
+// explain turns the error of a change set into what the driver's rules ask for. The
+// transaction of c has failed, or c is idle or closed.
 func (p *plan) explain(ctx context.Context, c *pgx.Conn, steps []step, failed int, err error) error {
 	return p.meaning(ctx, steps, failed, err, func(t *table, ids []string) (map[string]int64, error) {
 		return p.store.versions(c, t, ids)
@@ -36,17 +36,21 @@ func (p *plan) explainApart(ctx context.Context, steps []step, failed int, err e
 	})
 }
 
-// versions returns the versions of the rows that exist.
+// versions returns the versions of the rows that exist. A transaction that is open
+// ends: it has failed, and would not see them.
 func (s *Store) versions(c *pgx.Conn, t *table, ids []string) (map[string]int64, error) {
-	found := map[string]int64{}
-	_, err := s.runFor(cleanupTime, c, []step{{
+	found, steps := map[string]int64{}, make([]step, 0, 2)
+	if !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
+		steps = append(steps, plain(s.sql.rollback))
+	}
+	_, err := s.runFor(cleanupTime, c, append(steps, step{
 		statement: t.selectVersions,
 		args:      newArgs(len(ids)).texts(len(ids), func(i int) string { return ids[i] }),
 		row: func(row [][]byte) error {
 			found[string(row[0])] = number(row[1])
 			return nil
 		},
-	}})
+	}))
 	return found, err
 }
 
@@ -63,10 +67,10 @@ func (p *plan) meaning(ctx context.Context, steps []step, failed int, err error,
 	if e.Code == codeSerialization {
 		return p.serialization(ctx, err, look)
 	}
-	if failed >= len(steps) || steps[failed].about == nil {
+	if failed >= len(steps) || steps[failed].about.table == nil {
 		return p.store.wrap(ctx, "write", err)
 	}
-	a := steps[failed].about
+	a := &steps[failed].about
 	what := fmt.Sprintf("write %s", a.table.desc.Name)
 	if len(a.rows) == 1 {
 		what += "/" + a.rows[0].ID

@@ -213,22 +213,17 @@ func (g *groupPlan) messages() error {
 	if n == 0 {
 		return nil
 	}
-	all, units, graves := make([]*driver.Message, 0, n), make([]int, 0, n), make([]claim, n)
-	headers, shifted := make([][]byte, n), false
+	all, units, graves, shifted := make([]*driver.Message, 0, n), make([]int, 0, n), make([]claim, n), false
 	for unit, r := range g.group {
 		for i := range r.cs.Messages {
 			m, at := &r.cs.Messages[i], len(all)
-			var err error
-			if headers[at], err = encodeHeaders(m.Headers); err != nil {
-				return fmt.Errorf("postgres: message %s: headers: %w", m.ID, err)
-			}
 			if collection, id, ok := g.store.grave(r.cs, m); ok {
 				graves[at], shifted = claim{collection, id}, true
 			}
 			all, units = append(all, m), append(units, unit)
 		}
 	}
-	a := messageColumnsOf(all, headers).ints(n, func(i int) int64 { return int64(units[i]) })
+	a := messageColumnsOf(all).ints(n, func(i int) int64 { return int64(units[i]) })
 	if !shifted {
 		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a})
 		return nil
@@ -244,7 +239,7 @@ func (g *groupPlan) messages() error {
 
 func (g *groupPlan) marks() {
 	n := len(g.group)
-	a := newArgs(n).array(pgtype.UUIDOID, n, func(b []byte, i int) ([]byte, bool) { return append(b, key(g.group[i].cs.Unit)...), true })
+	a := newArgs(n).array(pgtype.UUIDOID, n, func(b []byte, i int) ([]byte, bool) { return appendKey(b, g.group[i].cs.Unit), true })
 	a.ints(n, func(i int) int64 { return int64(i) })
 	g.steps = append(g.steps, step{statement: g.store.sql.markTogether, args: a})
 }

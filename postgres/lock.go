@@ -15,14 +15,14 @@ func (t *tx) GetForUpdate(ctx context.Context, collection string, ids []string) 
 	if err != nil {
 		return nil, err
 	}
-	var rows []driver.Row
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.got = rows{table: table}
 	query := step{
 		statement: table.selectLocked,
 		args:      newArgs(len(ids)).texts(len(ids), func(i int) string { return ids[i] }),
-		row:       table.collect(&rows),
+		into:      &t.got,
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
@@ -38,12 +38,12 @@ func (t *tx) GetForUpdate(ctx context.Context, collection string, ids []string) 
 	}
 	before = append(before, t.savepoints()...)
 	steps := append(before, query)
-	if failed, err := t.start(ctx, steps, func() { rows = nil }); err != nil {
+	if failed, err := t.start(ctx, steps, nil); err != nil {
 		t.savepointsMaybeTaken(steps, failed)
 		return nil, t.store.wrap(ctx, "lock", err)
 	}
 	t.savepointsTaken()
 	t.leaveSnapshot()
 	t.native = true // the transaction is kept to the end
-	return rows, nil
+	return t.got.take(), nil
 }

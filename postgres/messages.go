@@ -15,20 +15,14 @@ func (p *plan) messages() {
 	if len(all) == 0 {
 		return
 	}
-	headers := make([][]byte, len(all))
 	shifted := false
 	for i := range all {
-		var err error
-		if headers[i], err = encodeHeaders(all[i].Headers); err != nil {
-			p.steps = append(p.steps, step{args: &args{err: fmt.Errorf("postgres: message %s: headers: %w", all[i].ID, err)}})
-			return
-		}
 		_, _, ok := p.store.grave(p.cs, &all[i])
 		shifted = shifted || ok
 	}
 	switch sql := p.store.sql; {
 	case shifted:
-		a := messageColumnsOf(pointers(all), headers)
+		a := messageColumnsOf(pointers(all))
 		for _, part := range []int{0, 1} {
 			a.array(pgtype.TextOID, len(all), func(b []byte, i int) ([]byte, bool) {
 				collection, id, ok := p.store.grave(p.cs, &all[i])
@@ -37,25 +31,26 @@ func (p *plan) messages() {
 		}
 		p.steps = append(p.steps, step{statement: sql.appendShifted, args: a})
 	case len(all) == 1:
-		m := &all[0]
-		a := newArgs(10).text(m.ID).text(m.Topic).text(m.Key).text(m.Type).text(m.AggregateType).text(m.AggregateID).
-			int(m.Sequence).bytes(headers[0]).time(m.CreatedAt).bytes(m.Payload)
-		p.steps = append(p.steps, step{statement: sql.appendOne, args: a})
+		p.steps = append(p.steps, step{statement: sql.appendOne, args: p.mem.newArgs(11).message(&all[0])})
 	default:
-		p.steps = append(p.steps, step{statement: sql.appendMany, args: messageColumnsOf(pointers(all), headers)})
+		p.steps = append(p.steps, step{statement: sql.appendMany, args: messageColumnsOf(pointers(all))})
 	}
 }
 
 // mark plans the unit's marker, which goes along with a single message.
 func (p *plan) mark() {
 	sql := p.store.sql
+	if p.marked {
+		return
+	}
+	p.marked = true
 	if n := len(p.steps); n > 0 && p.steps[n-1].statement == sql.appendOne {
 		last := &p.steps[n-1]
 		last.statement = sql.markOne
 		last.args.unit(p.cs.Unit)
 		return
 	}
-	p.steps = append(p.steps, step{statement: sql.mark, args: newArgs(1).unit(p.cs.Unit)})
+	p.steps = append(p.steps, step{statement: sql.mark, args: p.mem.newArgs(1).unit(p.cs.Unit)})
 }
 
 func pointers(all []driver.Message) []*driver.Message {
@@ -78,7 +73,7 @@ func (s *Store) grave(cs *driver.ChangeSet, m *driver.Message) (collection, id s
 	return w.Collection, w.ID, true
 }
 
-func messageColumnsOf(all []*driver.Message, headers [][]byte) *args {
+func messageColumnsOf(all []*driver.Message) *args {
 	n := len(all)
 	a := newArgs(2 * n)
 	for _, at := range []func(m *driver.Message) string{
@@ -92,7 +87,7 @@ func messageColumnsOf(all []*driver.Message, headers [][]byte) *args {
 		a.texts(n, func(i int) string { return at(all[i]) })
 	}
 	a.ints(n, func(i int) int64 { return all[i].Sequence })
-	a.blobs(pgtype.JSONOID, n, func(i int) []byte { return headers[i] })
+	a.array(pgtype.JSONOID, n, func(b []byte, i int) ([]byte, bool) { return a.appendHeaders(b, all[i]), len(all[i].Headers) > 0 })
 	a.array(pgtype.TimestamptzOID, n, func(b []byte, i int) ([]byte, bool) { return appendTime(b, all[i].CreatedAt), true })
 	return a.blobs(pgtype.ByteaOID, n, func(i int) []byte { return all[i].Payload })
 }
@@ -100,14 +95,31 @@ func messageColumnsOf(all []*driver.Message, headers [][]byte) *args {
 // jsonHeaders is what most messages have, and what is not worth encoding each time.
 const jsonHeaders = `{"content-type":"application/json"}`
 
-func encodeHeaders(headers map[string]string) ([]byte, error) {
-	if len(headers) == 0 {
-		return nil, nil
+// message appends a message as the parameters of messageColumns.
+func (a *args) message(m *driver.Message) *args {
+	a.text(m.ID).text(m.Topic).text(m.Key).text(m.Type).text(m.AggregateType).text(m.AggregateID).int(m.Sequence)
+	if len(m.Headers) == 0 {
+		a.null()
+	} else {
+		start := len(a.buf)
+		a.buf = a.appendHeaders(a.buf, m)
+		a.values = append(a.values, a.buf[start:len(a.buf):len(a.buf)])
 	}
-	if len(headers) == 1 && headers["content-type"] == "application/json" {
-		return []byte(jsonHeaders), nil
+	return a.time(m.CreatedAt).bytes(m.Payload)
+}
+
+func (a *args) appendHeaders(b []byte, m *driver.Message) []byte {
+	switch {
+	case len(m.Headers) == 0:
+		return b
+	case len(m.Headers) == 1 && m.Headers["content-type"] == "application/json":
+		return append(b, jsonHeaders...)
 	}
-	return json.Marshal(headers)
+	encoded, err := json.Marshal(m.Headers)
+	if err != nil && a.err == nil {
+		a.err = fmt.Errorf("postgres: message %s: headers: %w", m.ID, err)
+	}
+	return append(b, encoded...)
 }
 
 func decodeHeaders(encoded []byte) (headers map[string]string, err error) {

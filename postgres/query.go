@@ -9,7 +9,7 @@ import (
 
 // find makes the statement of a query. Lists are arrays, so that the text depends
 // on the query's shape alone and connections keep few statements.
-func (t *table) find(q driver.Query, row func([][]byte) error) (step, error) {
+func (t *table) find(q driver.Query, into *rows) (step, error) {
 	d := newDialect(t, q)
 	where, err := d.where(q)
 	if err != nil {
@@ -19,7 +19,7 @@ func (t *table) find(q driver.Query, row func([][]byte) error) (step, error) {
 	if err != nil {
 		return step{}, fmt.Errorf("postgres: %w", err)
 	}
-	return step{statement: newStatement(t.selectRows.sql+where+tail, d.oids...), args: d.args, row: row}, nil
+	return step{statement: newStatement(t.selectRows.sql+where+tail, d.oids...), args: d.args, into: into}, nil
 }
 
 // count makes the statement that counts what find would return.
@@ -124,27 +124,13 @@ func (d *dialect) Limit(n int) string {
 }
 
 // get makes the statement that reads rows by id.
-func (t *table) get(ids []string, row func([][]byte) error) step {
+func (t *table) get(mem *arena, ids []string, into *rows) step {
 	if len(ids) == 1 {
-		return step{statement: t.selectOne, args: newArgs(1).text(ids[0]), row: row}
+		into.id = ids[0]
+		return step{statement: t.selectOne, args: mem.newArgs(1).text(ids[0]), into: into}
 	}
 	a := newArgs(len(ids)).texts(len(ids), func(i int) string { return ids[i] })
-	return step{statement: t.selectMany, args: a, row: row}
-}
-
-// collect reads the columns of selectRows into rows.
-func (t *table) collect(rows *[]driver.Row) func([][]byte) error {
-	return func(row [][]byte) error {
-		r := rowOf(row)
-		if t.mapped != nil {
-			r.Body, r.Indexes = nil, make([]driver.Value, len(t.desc.Indexes))
-			for i, index := range t.desc.Indexes {
-				r.Indexes[i] = valueOf(index.Kind, row[3+i])
-			}
-		}
-		*rows = append(*rows, r)
-		return nil
-	}
+	return step{statement: t.selectMany, args: a, into: into}
 }
 
 func rowOf(row [][]byte) driver.Row {

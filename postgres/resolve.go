@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -14,17 +13,32 @@ import (
 
 // key returns what stands for a unit in uow_units: its UUID, or a hash of an id
 // that is none.
-func key(unit string) []byte {
+func key(unit string) []byte { return appendKey(nil, unit) }
+
+func appendKey(b []byte, unit string) []byte {
 	if len(unit) == 36 {
-		if id, err := hex.DecodeString(strings.ReplaceAll(unit, "-", "")); err == nil && len(id) == 16 {
-			return id
+		var digits [32]byte
+		plain := digits[:0]
+		for i := range len(unit) {
+			if unit[i] != '-' && len(plain) < len(digits) {
+				plain = append(plain, unit[i])
+			}
+		}
+		var id [16]byte
+		if n, err := hex.Decode(id[:], plain); err == nil && n == len(id) {
+			return append(b, id[:]...)
 		}
 	}
 	sum := sha256.Sum256([]byte(unit))
-	return sum[:16]
+	return append(b, sum[:16]...)
 }
 
-func (a *args) unit(unit string) *args { return a.bytes(key(unit)) }
+func (a *args) unit(unit string) *args {
+	start := len(a.buf)
+	a.buf = appendKey(a.buf, unit)
+	a.values = append(a.values, a.buf[start:len(a.buf):len(a.buf)])
+	return a
+}
 
 // Resolve implements driver.Resolver: it takes the place of the unit's marker. The
 // unique key makes the insert wait for a transaction that has inserted it and is

@@ -23,9 +23,15 @@ type statements struct {
 
 const messageColumns = `id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload`
 
-func newStatements(schema string) *statements {
+// messageTypes are those of messageColumns.
+func messageTypes() []uint32 {
 	const text, number, json, time, bytea = pgtype.TextOID, pgtype.Int8OID, pgtype.JSONOID, pgtype.TimestamptzOID, pgtype.ByteaOID
-	one := []uint32{text, text, text, text, text, text, number, json, time, bytea}
+	return []uint32{text, text, text, text, text, text, number, json, time, bytea}
+}
+
+func newStatements(schema string) *statements {
+	const number = pgtype.Int8OID
+	one := messageTypes()
 	many := make([]uint32, len(one))
 	for i, oid := range one {
 		many[i] = arrayOID(oid)

@@ -27,6 +27,7 @@ type Store struct {
 	crowd   crowd
 	commits commits
 	reads   reads
+	arenas  sync.Pool // of *arena
 
 	closed atomic.Bool
 	stop   context.CancelFunc // ends what runs in the background

@@ -21,6 +21,7 @@ type table struct {
 	selectOne, selectMany, selectVersions, selectRows *statement
 	insertOne, insertMany                             *statement
 	updateOne, updateMany                             *statement
+	updateAndAppend                                   *statement // with the unit's marker
 	remove                                            *statement
 	lock, share                                       *statement
 	probe, unprobe, resume                            *statement
@@ -159,12 +160,24 @@ func (t *table) writes(schema string) {
 	t.updateOne = newStatement(`WITH w AS (UPDATE `+t.name+` SET version = $3, sequence = $4, body = $5`+sets+
 		` WHERE id = $1 AND version = $2 RETURNING id) SELECT `+refuse+`ARRAY[$1]) WHERE NOT EXISTS (SELECT FROM w)`,
 		withExpected(one)...)
+	t.updateAndAppend = t.appending(schema, refuse, sets, withExpected(one))
 	t.updateMany = newStatement(`WITH w AS (UPDATE `+t.name+` t SET version = i.c3, sequence = i.c4, body = i.c5`+rows+
 		` FROM unnest(`+params(1, n+1)+`) AS i(`+aliases(n+1)+`) WHERE t.id = i.c1 AND t.version = i.c2 RETURNING t.id)`+missing,
 		withExpected(many)...)
 	t.remove = t.removal(schema, missing)
 	t.lock = t.locking(refuse, "FOR NO KEY UPDATE")
 	t.share = t.locking(refuse, "FOR SHARE")
+}
+
+// appending updates a row, appends a message and marks the unit. The position is given
+// after the row is locked: what is in the parentheses comes first.
+func (t *table) appending(schema, refuse, sets string, one []uint32) *statement {
+	n := len(one)
+	return newStatement(fmt.Sprintf(`WITH k AS (INSERT INTO %s.uow_units (unit) VALUES ($%d)), w AS (UPDATE %s SET version = $3, sequence = $4, body = $5%s`+
+		` WHERE id = $1 AND version = $2 RETURNING id) INSERT INTO %s.uow_outbox (%s) SELECT %s FROM`+
+		` (SELECT CASE WHEN EXISTS (SELECT FROM w) THEN '' ELSE %sARRAY[$1])::text END AS done OFFSET 0) AS u WHERE u.done IS NOT NULL`,
+		schema, n+11, t.name, sets, schema, messageColumns, params(n+1, n+10), refuse),
+		append(append(one[:n:n], messageTypes()...), pgtype.UUIDOID)...)
 }
 
 // withExpected puts the expected version behind the id.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/uow-go/uow/internal/unitcontext"
 )
 
 // statement is a statement with the types of its parameters, which the server need
@@ -31,10 +32,23 @@ type step struct {
 	args      *args
 	// row gets each row; its slices are valid during the call.
 	row func(row [][]byte) error
-	// about tells the errors of a change set apart; nil elsewhere.
-	about *about
+	// into gets the rows where it is not nil.
+	into *rows
+	// about tells the errors of a change set apart; its table is nil elsewhere.
+	about about
 	// tag is what the server answered, of those that end or divide transactions.
 	tag string
+}
+
+// take hands a row on.
+func (s *step) take(row [][]byte) error {
+	switch {
+	case s.into != nil:
+		return s.into.read(row)
+	case s.row != nil:
+		return s.row(row)
+	}
+	return nil
 }
 
 func plain(s *statement) step { return step{statement: s} }
@@ -59,17 +73,15 @@ func (s *Store) run(ctx context.Context, c *pgx.Conn, steps []step) (failed int,
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
+	ctx = unitcontext.Waiting(ctx)
 	if ctx.Done() == nil {
 		return s.trip(c, steps)
 	}
-	conn, expired := c.PgConn().Conn(), make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = conn.SetDeadline(time.Unix(1, 0)) // what waits for it ends
-		close(expired)
-	})
+	w := wireOf(c)
+	stop := context.AfterFunc(ctx, w.expire)
 	failed, err = s.trip(c, steps)
 	if !stop() {
-		<-expired
+		<-w.expired
 		forever(c)
 	}
 	return failed, err

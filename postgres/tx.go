@@ -31,6 +31,9 @@ type tx struct {
 	appended bool // Flush has appended messages
 	nested   []nested
 	results  closer // of the user's own SQL, maybe still open
+
+	mem *arena // until the end
+	got rows   // of a read that is under way
 }
 
 // closer is what the user reads own results from.
@@ -113,7 +116,8 @@ func (t *tx) connectAlive(ctx context.Context) error {
 
 // start sends the first steps of a transaction. They can't have been committed,
 // whatever the connection says: where one of the pool turns out to have died there,
-// they are sent again on another. reset is called before that.
+// they are sent again on another. reset, where there is one, is called before that, and
+// rows that were read are forgotten.
 func (t *tx) start(ctx context.Context, steps []step, reset func()) (failed int, err error) {
 	for {
 		fresh := t.conn == nil
@@ -126,7 +130,10 @@ func (t *tx) start(ctx context.Context, steps []step, reset func()) (failed int,
 			return failed, err
 		}
 		t.giveBack()
-		reset()
+		t.got.list = nil
+		if reset != nil {
+			reset()
+		}
 	}
 }
 
@@ -160,15 +167,15 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 		if err := t.usable(ctx); err != nil {
 			return nil, err
 		}
-		if rows, ok, err := t.getTogether(ctx, table, ids); ok || err != nil {
-			return rows, err
+		if found, ok, err := t.getTogether(ctx, table, ids); ok || err != nil {
+			return found, err
 		}
 	}
-	var rows []driver.Row
-	if err := t.read(ctx, table.get(ids, table.collect(&rows)), func() { rows = nil }); err != nil {
+	t.got = rows{table: table}
+	if err := t.read(ctx, table.get(t.arena(), ids, &t.got), nil); err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return t.got.take(), nil
 }
 
 // fresh reports whether nothing has happened in the transaction, and others may share
@@ -183,19 +190,19 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 	if err != nil {
 		return nil, err
 	}
-	var rows []driver.Row
-	query, err := table.find(q, table.collect(&rows))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.got = rows{table: table}
+	query, err := table.find(q, &t.got)
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.store.crowd.enter()
 	defer t.store.crowd.leave()
-	if err := t.read(ctx, query, func() { rows = nil }); err != nil {
+	if err := t.read(ctx, query, nil); err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return t.got.take(), nil
 }
 
 // Count implements driver.Tx.
@@ -248,11 +255,12 @@ func (t *tx) entering(ctx context.Context) ([]step, error) {
 	if t.options.ReadOnly && t.level() == RepeatableRead {
 		begin = plain(t.store.sql.beginReading)
 	}
+	steps := append(t.arena().newSteps(3), begin)
 	if t.snapshot == nil {
-		return []step{begin}, nil
+		return steps, nil
 	}
 	set, err := t.snapshot.export(ctx)
-	return []step{begin, plain(set)}, err
+	return append(steps, plain(set)), err
 }
 
 // lost says why there is no transaction any more.
@@ -288,6 +296,7 @@ func (t *tx) rollback() {
 	t.ended = true
 	t.abort()
 	t.release()
+	t.leaveArena()
 }
 
 // abort tells the server to roll back, and leaves the connection idle or closed.
@@ -296,7 +305,7 @@ func (t *tx) abort() {
 		return
 	}
 	c := t.conn.Conn()
-	if !c.IsClosed() && (t.begun || c.PgConn().TxStatus() != 'I') && !c.PgConn().IsBusy() {
+	if !c.IsClosed() && c.PgConn().TxStatus() != 'I' && !c.PgConn().IsBusy() {
 		_, err := t.runFor(cleanupTime, []step{plain(t.store.sql.rollback)})
 		if err == nil && !t.begun {
 			return

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"net"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +23,9 @@ type wire struct {
 	bind    pgproto3.Bind
 	parse   pgproto3.Parse
 	formats []int16
+	// expire ends what waits for the connection, and tells so.
+	expire  func()
+	expired chan struct{}
 }
 
 const wireKey = "uow/postgres"
@@ -37,7 +42,12 @@ func wireOf(c *pgx.Conn) *wire {
 	data := c.PgConn().CustomData()
 	w, ok := data[wireKey].(*wire)
 	if !ok {
-		w = &wire{conn: c.PgConn(), names: map[string]bool{}, formats: []int16{1}} // everything is binary
+		w = &wire{conn: c.PgConn(), names: map[string]bool{}, formats: []int16{1}, expired: make(chan struct{}, 1)} // everything is binary
+		conn := w.conn.Conn()
+		w.expire = func() {
+			_ = conn.SetDeadline(time.Unix(1, 0))
+			w.expired <- struct{}{}
+		}
 		data[wireKey] = w
 	}
 	return w
@@ -60,6 +70,10 @@ func (w *wire) send(steps []step, unprepared bool) (wait chan struct{}, err erro
 		_, err := conn.Write(buf)
 		return nil, err
 	}
+	return writeLater(conn, buf), nil
+}
+
+func writeLater(conn net.Conn, buf []byte) (wait chan struct{}) {
 	wait = make(chan struct{})
 	go func() {
 		defer close(wait)
@@ -67,7 +81,7 @@ func (w *wire) send(steps []step, unprepared bool) (wait chan struct{}, err erro
 			_ = conn.Close() // so that the read fails too
 		}
 	}()
-	return wait, nil
+	return wait
 }
 
 // encode fills the buffer, and notes which statements the connection will keep.
@@ -141,8 +155,8 @@ func (w *wire) receive(steps []step) (failed int, err error) {
 				w.names[steps[i].statement.name] = true
 			}
 		case *pgproto3.DataRow:
-			if i < len(steps) && steps[i].row != nil && mine == nil {
-				mine = steps[i].row(m.Values)
+			if i < len(steps) && mine == nil {
+				mine = steps[i].take(m.Values)
 			}
 		case *pgproto3.CommandComplete:
 			if i < len(steps) {
