@@ -13,6 +13,7 @@ type encoder[T any] struct {
 	json       *json.Encoder // nil where the codec is the user's
 	head       []byte
 	out        []byte
+	last       bool // nothing will be encoded after
 }
 
 func (c *Collection[T]) encoder() *encoder[T] {
@@ -23,12 +24,14 @@ func (c *Collection[T]) encoder() *encoder[T] {
 	return e
 }
 
-// capture encodes an aggregate. What it returns is valid until the next call: see keep.
-func (e *encoder[T]) capture(a *T) (img image, err error) {
+// capture encodes an aggregate into about as many bytes as expected. What it returns is
+// valid until the next call: see keep.
+func (e *encoder[T]) capture(a *T, expected int) (img image, err error) {
 	if e.json == nil {
 		return e.collection.capture(a)
 	}
 	e.buf.Reset()
+	e.buf.Grow(expected + 64)
 	if err := e.json.Encode(a); err != nil {
 		return img, e.collection.encodeError(a, err)
 	}
@@ -46,7 +49,7 @@ func (e *encoder[T]) capture(a *T) (img image, err error) {
 
 // keep returns an image of the last call as one that stays.
 func (e *encoder[T]) keep(img image) image {
-	if e.json != nil {
+	if e.json != nil && !e.last {
 		img.body = bytes.Clone(img.body)
 	}
 	return img

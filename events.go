@@ -87,7 +87,7 @@ type Event struct {
 type pendingMessage struct {
 	source  *node // nil when appended by hand
 	event   any
-	message Message
+	message *Message // of an event, nil
 }
 
 // EventType returns the type name that an event has in its message: what its method
@@ -106,10 +106,11 @@ func EventType(event any) (string, error) {
 	return t.Name(), nil
 }
 
-// encode makes the message of a recorded event. Its place in the stream is given
-// when the writes are known.
-func (p *pendingMessage) encode(u *Unit) error {
+// encode makes the message. The place of an event in its stream is given when the
+// writes are known.
+func (p *pendingMessage) encode(u *Unit, m *Message) error {
 	if p.source == nil {
+		*m = *p.message
 		return nil
 	}
 	name, err := EventType(p.event)
@@ -120,7 +121,7 @@ func (p *pendingMessage) encode(u *Unit) error {
 	if err != nil {
 		return fmt.Errorf("uow: event %s of %s/%s: %w", name, p.source.collection, p.source.id, err)
 	}
-	p.message = Message{
+	*m = Message{
 		ID:            newID(u.now),
 		Topic:         p.source.collection,
 		Key:           p.source.collection + "/" + p.source.id,

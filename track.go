@@ -121,7 +121,8 @@ func (m *identityMap[T]) changes(d *difference) error {
 	first := len(d.changes)
 	reads := m.unit.options.Serializable
 	encoder := m.collection.encoder()
-	for _, e := range m.entries.list {
+	for i, e := range m.entries.list {
+		encoder.last = i == len(m.entries.list)-1
 		changed, err := m.change(e, encoder, d)
 		if err != nil {
 			return err
@@ -169,7 +170,7 @@ func (m *identityMap[T]) change(e *entry[T], encoder *encoder[T], d *difference)
 	if id := m.collection.id(e.value); id != e.id {
 		return false, fmt.Errorf("uow: %s/%s: the aggregate's id was changed to %q", e.collection, e.id, id)
 	}
-	now, err := encoder.capture(e.value)
+	now, err := encoder.capture(e.value, len(e.image.body))
 	if err != nil {
 		return false, err
 	}
@@ -277,11 +278,9 @@ func (u *Unit) changeSet() (cs *driver.ChangeSet, written []*node, err error) {
 	u.pending = slices.DeleteFunc(u.pending, neverExisted)
 	cs.Messages = sized(made.messages[:], len(u.pending))
 	for i := range u.pending {
-		p := &u.pending[i]
-		if err := p.encode(u); err != nil {
+		if err := u.pending[i].encode(u, &cs.Messages[i]); err != nil {
 			return nil, nil, err
 		}
-		cs.Messages[i] = p.message
 	}
 	u.watch.address(cs.Messages)
 	u.number(cs)

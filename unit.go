@@ -151,7 +151,7 @@ func (u *Unit) Append(messages ...Message) error {
 				m.ID = newID(u.now)
 			}
 			m.CreatedAt, m.Position, m.Write = u.now, 0, 0
-			u.pend(pendingMessage{message: m})
+			u.pend(pendingMessage{message: &m})
 		}
 		return nil
 	})

@@ -37,12 +37,35 @@ func (m *arena) newSteps(n int) []step {
 	return m.steps[:0]
 }
 
-// reset forgets everything.
+// reset forgets what was given out.
 func (m *arena) reset() {
 	clear(m.values)
 	clear(m.args)
 	clear(m.steps[:cap(m.steps)])
 	m.buf, m.values, m.args, m.one[0] = m.buf[:0], m.values[:0], m.args[:0], nil
+}
+
+// groupArena is memory for what groups send, which one after the other uses. Each list
+// of parameters gets that of the same place in the group before.
+type groupArena struct {
+	lists []*args
+	used  int
+}
+
+// maxGroupBuffer is the size in bytes up to which a list's memory is kept.
+const maxGroupBuffer = 1 << 20
+
+func (m *groupArena) newArgs() *args {
+	if m.used == len(m.lists) {
+		m.lists = append(m.lists, &args{})
+	}
+	a := m.lists[m.used]
+	m.used++
+	if cap(a.buf) > maxGroupBuffer {
+		a.buf = nil
+	}
+	a.buf, a.values, a.err = a.buf[:0], a.values[:0], nil
+	return a
 }
 
 // arena returns the transaction's, which it has until its end.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -109,6 +110,11 @@ func (a *args) ints(n int, at func(i int) int64) *args {
 }
 
 func (a *args) blobs(oid uint32, n int, at func(i int) []byte) *args {
+	size := 4*n + 32
+	for i := range n {
+		size += len(at(i))
+	}
+	a.buf = slices.Grow(a.buf, size)
 	return a.array(oid, n, func(b []byte, i int) ([]byte, bool) {
 		p := at(i)
 		return append(b, p...), p != nil

@@ -28,9 +28,11 @@
 // All reads of a unit see one snapshot, whatever Options.Isolation is: the first read
 // begins a REPEATABLE READ transaction (a SERIALIZABLE one where asked for). It can't
 // be a plain read, since nobody knows then whether a second one will follow, which
-// could not see the same. At ReadCommitted the commit ends this transaction and makes
-// its writes in a new one, in the same round trip: there an update that meets another
-// one waits, and then finds the new version, and the conflict names its row at once.
+// could not see the same. A unit that only updates rows writes them there too; the
+// server refuses those that have changed since. Where that is not a conflict of
+// versions, and in all other units at ReadCommitted, the commit ends this transaction
+// and makes its writes in a new one, in the same round trip: there an insert sees what
+// is remembered of deleted rows, and a check what others have committed.
 // Flush writes in the snapshot's transaction, so that reads after it still see one
 // snapshot. The user's own SQL (Tx) ends the snapshot at ReadCommitted.
 //

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/unitcontext"
 )
 
 // crowd counts the reads and commits that are under way. Up to a limit each goes by
@@ -82,7 +83,9 @@ type commits struct {
 	mu      sync.Mutex
 	leaders int
 	waiting []*request
-	groups  int // how many there were
+	groups  int        // how many there were
+	mem     groupArena // the leader's
+	claims  claims     // with mu
 }
 
 // join reports whether the unit leads. Otherwise it waits.
@@ -106,7 +109,7 @@ func (q *commits) wait(ctx context.Context, r *request) fate {
 	select {
 	case v := <-r.wake:
 		return v
-	case <-ctx.Done():
+	case <-unitcontext.Waiting(ctx).Done():
 	}
 	q.mu.Lock()
 	i := slices.Index(q.waiting, r)
@@ -129,8 +132,12 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 	if len(q.waiting) == 0 {
 		return group, false
 	}
-	claims, rows, bytes := claims{}, size(first.cs), bytesOf(first.cs)
-	claims.add(first.cs)
+	if q.claims == nil {
+		q.claims = claims{}
+	}
+	clear(q.claims)
+	rows, bytes := size(first.cs), bytesOf(first.cs)
+	q.claims.add(first.cs)
 	rest := q.waiting[:0]
 	for i, r := range q.waiting {
 		rows, bytes = rows+size(r.cs), bytes+bytesOf(r.cs)
@@ -140,7 +147,7 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 			clear(q.waiting[len(rest):])
 			q.waiting = rest
 			return group, clashed
-		case !claims.add(r.cs):
+		case !q.claims.add(r.cs):
 			clashed = true
 			rest = append(rest, r)
 		default:

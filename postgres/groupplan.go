@@ -41,6 +41,7 @@ type member struct {
 func (s *Store) groupPlan(group []*request) (*groupPlan, error) {
 	g := &groupPlan{store: s, group: group, parts: make([]groupPart, len(s.listed)),
 		found: make([]error, len(group)), out: make([]bool, len(group)), steps: make([]step, 0, 8)}
+	s.commits.mem.used = 0
 	for unit, r := range group {
 		if err := g.sort(unit, r.cs); err != nil {
 			return nil, err
@@ -102,8 +103,8 @@ func (g *groupPlan) sort(unit int, cs *driver.ChangeSet) error {
 
 func byID(a, b member) int { return strings.Compare(a.ID, b.ID) }
 
-func memberIDs(rows []member) *args {
-	return newArgs(len(rows)).texts(len(rows), func(i int) string { return rows[i].ID })
+func (g *groupPlan) ids(rows []member) *args {
+	return g.store.commits.mem.newArgs().texts(len(rows), func(i int) string { return rows[i].ID })
 }
 
 func (a *args) expected(rows []member) *args {
@@ -146,7 +147,7 @@ func (g *groupPlan) decide(t *table, p *groupPart) {
 		if !index.Unique || len(valued) == 0 {
 			continue
 		}
-		a := memberIDs(valued).indexValues(index.Kind, len(valued), func(j int) driver.Value { return valued[j].Indexes[i] })
+		a := g.ids(valued).indexValues(index.Kind, len(valued), func(j int) driver.Value { return valued[j].Indexes[i] })
 		g.steps = append(g.steps, step{statement: t.together.taken[n], args: a.units(valued), row: func(row [][]byte) error {
 			g.out[number(row[0])] = true
 			return nil
@@ -156,7 +157,7 @@ func (g *groupPlan) decide(t *table, p *groupPart) {
 }
 
 func (g *groupPlan) lock(st *statement, rows []member) {
-	g.steps = append(g.steps, step{statement: st, args: memberIDs(rows).expected(rows).units(rows), row: func(row [][]byte) error {
+	g.steps = append(g.steps, step{statement: st, args: g.ids(rows).expected(rows).units(rows), row: func(row [][]byte) error {
 		m := rows[number(row[0])-1]
 		g.out[m.unit] = true
 		if found := number(row[1]); row[1] != nil && g.found[m.unit] == nil {
@@ -169,25 +170,25 @@ func (g *groupPlan) lock(st *statement, rows []member) {
 // write writes a collection's rows.
 func (g *groupPlan) write(t *table, p *groupPart) {
 	if rows := p.deletes; len(rows) > 0 {
-		a := memberIDs(rows).expected(rows).units(rows)
+		a := g.ids(rows).expected(rows).units(rows)
 		if !t.desc.Disposable {
 			a.versions(rows).sequences(rows)
 		}
 		g.steps = append(g.steps, step{statement: t.together.remove, args: a})
 	}
 	if rows := p.updates; len(rows) > 0 {
-		a := g.columns(memberIDs(rows).expected(rows), t, rows)
+		a := g.columns(g.ids(rows).expected(rows), t, rows)
 		g.steps = append(g.steps, step{statement: t.together.update, args: a})
 	}
 	rows := p.inserts
 	if len(rows) == 0 {
 		return
 	}
-	g.steps = append(g.steps, step{statement: t.together.insert, args: g.columns(memberIDs(rows), t, rows)})
+	g.steps = append(g.steps, step{statement: t.together.insert, args: g.columns(g.ids(rows), t, rows)})
 	if t.together.resume == nil {
 		return
 	}
-	g.steps = append(g.steps, step{statement: t.together.resume, args: memberIDs(rows).units(rows), row: func(row [][]byte) error {
+	g.steps = append(g.steps, step{statement: t.together.resume, args: g.ids(rows).units(rows), row: func(row [][]byte) error {
 		g.shifts = append(g.shifts, shift{t, string(row[0]), number(row[1]), number(row[2])})
 		return nil
 	}})
@@ -223,7 +224,7 @@ func (g *groupPlan) messages() error {
 			all, units = append(all, m), append(units, unit)
 		}
 	}
-	a := messageColumnsOf(all).ints(n, func(i int) int64 { return int64(units[i]) })
+	a := g.store.commits.mem.newArgs().messages(all).ints(n, func(i int) int64 { return int64(units[i]) })
 	if !shifted {
 		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a})
 		return nil
@@ -239,7 +240,7 @@ func (g *groupPlan) messages() error {
 
 func (g *groupPlan) marks() {
 	n := len(g.group)
-	a := newArgs(n).array(pgtype.UUIDOID, n, func(b []byte, i int) ([]byte, bool) { return appendKey(b, g.group[i].cs.Unit), true })
+	a := g.store.commits.mem.newArgs().array(pgtype.UUIDOID, n, func(b []byte, i int) ([]byte, bool) { return appendKey(b, g.group[i].cs.Unit), true })
 	a.ints(n, func(i int) int64 { return int64(i) })
 	g.steps = append(g.steps, step{statement: g.store.sql.markTogether, args: a})
 }

@@ -22,7 +22,7 @@ func (p *plan) messages() {
 	}
 	switch sql := p.store.sql; {
 	case shifted:
-		a := messageColumnsOf(pointers(all))
+		a := newArgs(12).messages(pointers(all))
 		for _, part := range []int{0, 1} {
 			a.array(pgtype.TextOID, len(all), func(b []byte, i int) ([]byte, bool) {
 				collection, id, ok := p.store.grave(p.cs, &all[i])
@@ -33,7 +33,7 @@ func (p *plan) messages() {
 	case len(all) == 1:
 		p.steps = append(p.steps, step{statement: sql.appendOne, args: p.mem.newArgs(11).message(&all[0])})
 	default:
-		p.steps = append(p.steps, step{statement: sql.appendMany, args: messageColumnsOf(pointers(all))})
+		p.steps = append(p.steps, step{statement: sql.appendMany, args: newArgs(10).messages(pointers(all))})
 	}
 }
 
@@ -73,9 +73,9 @@ func (s *Store) grave(cs *driver.ChangeSet, m *driver.Message) (collection, id s
 	return w.Collection, w.ID, true
 }
 
-func messageColumnsOf(all []*driver.Message) *args {
+// messages appends messages as arrays of the parameters of messageColumns.
+func (a *args) messages(all []*driver.Message) *args {
 	n := len(all)
-	a := newArgs(2 * n)
 	for _, at := range []func(m *driver.Message) string{
 		func(m *driver.Message) string { return m.ID },
 		func(m *driver.Message) string { return m.Topic },

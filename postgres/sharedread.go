@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/unitcontext"
 )
 
 // snapshot is a transaction that only reads, and that the units share whose first
@@ -77,7 +78,7 @@ func (t *tx) getTogether(ctx context.Context, table *table, ids []string) (rows 
 	}
 	select {
 	case <-r.done:
-	case <-ctx.Done():
+	case <-unitcontext.Waiting(ctx).Done():
 		q.leave(r)
 		return nil, false, context.Cause(ctx)
 	}

@@ -33,7 +33,7 @@ const wireKey = "uow/postgres"
 // The sizes in bytes of what is kept for the next trip, and of what is written while
 // answers are read: the server may stop reading as long as nobody reads its own.
 const (
-	maxKept   = 64 << 10
+	maxKept   = 512 << 10
 	largeTrip = 16 << 10
 )
 
