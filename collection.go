@@ -96,7 +96,8 @@ type Collection[T any] struct {
 	values []func(*T) any
 	table  *mapping[T] // nil for documents
 	refers []Reference[T]
-	unique bool // has a unique index
+	unique bool    // has a unique index
+	copier *copier // nil where only the encoding tells what has changed
 	err    error
 }
 
@@ -128,6 +129,7 @@ func NewCollection[T any](name string) *Collection[T] {
 func Define[T any](cfg CollectionConfig[T]) *Collection[T] {
 	c := &Collection[T]{
 		desc:   driver.Collection{Name: cfg.Name, Disposable: cfg.Disposable},
+		copier: newCopier(reflect.TypeFor[T]()),
 		id:     cfg.ID,
 		codec:  cfg.Codec,
 		refers: cfg.References,

@@ -45,6 +45,7 @@ type found[T any] struct {
 func (r *Reader[T]) merge(q Query, rows []driver.Row) ([]*T, error) {
 	known := slices.Clone(r.set.entries.list)
 	candidates := make([]*entry[T], 0, len(rows)+len(known))
+	r.set.entries.expect(len(rows))
 	for _, row := range rows {
 		if _, tracked := r.set.entries.get(row.ID); tracked {
 			continue // is in known

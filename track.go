@@ -3,6 +3,7 @@ package uow
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/uow-go/uow/driver"
@@ -17,6 +18,7 @@ type node struct {
 	image      image // as loaded or flushed
 	mapped     bool  // to a Table
 	added      bool  // by this unit
+	flushed    bool  // since it was loaded
 	removed    bool
 	recorded   int   // events recorded since the last flush
 	numbered   int64 // the sequence of the last of them that was given one
@@ -24,13 +26,13 @@ type node struct {
 	write      int   // one more than the place of its write in the change set
 }
 
-// flushed takes over what the store now has.
-func (n *node) flushed(w *driver.Write) {
+// wrote takes over what the store now has.
+func (n *node) wrote(w *driver.Write) {
 	n.version, n.sequence, n.image = w.Version, w.Sequence, image{body: w.Body}
 	if n.mapped {
 		n.image.columns = w.Indexes
 	}
-	n.recorded, n.write = 0, 0
+	n.recorded, n.write, n.flushed = 0, 0, true
 	if w.Op == driver.Delete { // the store remembers where an insert goes on
 		n.version, n.sequence = 0, 0
 	}
@@ -39,7 +41,8 @@ func (n *node) flushed(w *driver.Write) {
 // entry is an aggregate in the identity map.
 type entry[T any] struct {
 	node
-	value *T
+	value  *T
+	loaded *T // a copy of what the store has; nil where there is none
 }
 
 // identityMap has the aggregates of one collection that a unit has met, each
@@ -84,12 +87,8 @@ func (m *identityMap[T]) load(row driver.Row) (*entry[T], error) {
 	if e, ok := m.entries.get(row.ID); ok {
 		return e, nil
 	}
-	made := &struct { // at once
-		entry entry[T]
-		value T
-	}{}
-	e := &made.entry
-	e.value, e.node = &made.value, m.newNode(row.ID)
+	e := m.newEntry()
+	e.node = m.newNode(row.ID)
 	e.version, e.sequence, e.image = row.Version, row.Sequence, image{body: row.Body, columns: row.Indexes}
 	if err := m.collection.restoreTo(e.value, row.ID, e.image); err != nil {
 		return nil, err
@@ -97,8 +96,35 @@ func (m *identityMap[T]) load(row driver.Row) (*entry[T], error) {
 	if id := m.collection.id(e.value); id != row.ID {
 		return nil, fmt.Errorf("uow: %s/%s: the aggregate in this row says that its id is %q", m.collection.desc.Name, row.ID, id)
 	}
+	if e.loaded != nil {
+		m.collection.copier.copy(reflect.ValueOf(e.loaded).Elem(), reflect.ValueOf(e.value).Elem())
+	}
 	m.put(e)
 	return e, nil
+}
+
+// unchanged reports whether an aggregate is known to be as it was loaded.
+func (m *identityMap[T]) unchanged(e *entry[T]) bool {
+	return e.loaded != nil && !e.flushed && m.collection.copier.equal(reflect.ValueOf(e.value).Elem(), reflect.ValueOf(e.loaded).Elem())
+}
+
+// newEntry makes an entry with its values, at once. Among few, encoding is as cheap as
+// keeping a copy.
+func (m *identityMap[T]) newEntry() *entry[T] {
+	if m.collection.copier == nil || m.unit.options.ReadOnly || m.entries.byID == nil {
+		made := &struct {
+			entry entry[T]
+			value T
+		}{}
+		made.entry.value = &made.value
+		return &made.entry
+	}
+	made := &struct {
+		entry         entry[T]
+		value, loaded T
+	}{}
+	made.entry.value, made.entry.loaded = &made.value, &made.loaded
+	return &made.entry
 }
 
 func (m *identityMap[T]) newNode(id string) node {
@@ -169,6 +195,9 @@ func (m *identityMap[T]) change(e *entry[T], encoder *encoder[T], d *difference)
 	}
 	if id := m.collection.id(e.value); id != e.id {
 		return false, fmt.Errorf("uow: %s/%s: the aggregate's id was changed to %q", e.collection, e.id, id)
+	}
+	if e.version > 0 && e.recorded == 0 && m.unchanged(e) {
+		return false, nil
 	}
 	now, err := encoder.capture(e.value, len(e.image.body))
 	if err != nil {

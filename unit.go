@@ -224,7 +224,7 @@ func (u *Unit) Flush(ctx context.Context) error {
 		return err
 	}
 	for i, n := range written {
-		n.flushed(&cs.Writes[i])
+		n.wrote(&cs.Writes[i])
 	}
 	u.pending = nil
 	return nil
