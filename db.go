@@ -162,9 +162,7 @@ func (db *DB) try(ctx context.Context, w *watch, fn func(ctx context.Context, u 
 	finished := false
 	defer func() {
 		if !finished { // a panic or Goexit passes through here
-			if err := u.rollback(ctx, errAbandoned); err != nil {
-				db.cfg.Logger.ErrorContext(ctx, "uow: rollback after a panic failed", "unit", u.id, "error", err)
-			}
+			u.abandon(ctx)
 		}
 	}()
 	err := fn(ctx, u)

@@ -61,7 +61,8 @@ type DuplicateError = driver.DuplicateError
 
 // HookError reports a hook that failed.
 type HookError struct {
-	// Hook is "BeforeCommit", "AfterCommit" or "AfterRollback".
+	// Hook is "BeforeCommit", "AfterCommit", "AfterRollback", or "OnEnd" for what
+	// Unit.OnEnd was given.
 	Hook string
 	// Err is what the hook returned, or describes the value it panicked with.
 	Err error

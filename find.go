@@ -144,9 +144,9 @@ func (r *Reader[T]) count(ctx context.Context, q Query) (int, error) {
 	if err := u.begin(ctx); err != nil {
 		return 0, err
 	}
-	at := u.watch.now()
+	at := u.calls()
 	n, err := u.tx.Count(ctx, r.name(), q)
-	u.watch.called(at)
+	u.called(at)
 	if err != nil {
 		return 0, fmt.Errorf("uow: %s: count: %w", r.name(), err)
 	}

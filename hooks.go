@@ -41,7 +41,8 @@ func (u *Unit) AfterCommit(hook func(ctx context.Context) error) error {
 // or failed to commit, in reverse order of registration, which is what a
 // compensation is. It gets the cause: the error that ended the unit, nil when
 // Rollback or Close did. Its context does not end with the caller's. Errors are
-// joined to the error that ended the unit.
+// joined to the error that ended the unit. It does not run where nobody knows what
+// became of the commit: after an *InDoubtError, and after a panic of the store in it.
 func (u *Unit) AfterRollback(hook func(ctx context.Context, cause error) error) error {
 	return u.guarded(func() error {
 		u.hooks.afterRollback = append(u.hooks.afterRollback, hook)
@@ -135,8 +136,20 @@ func runReversed(ctx context.Context, w *watch, hooks []func(context.Context, er
 func recovered(fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v", v)
+			err = &panicError{v}
 		}
 	}()
 	return fn()
+}
+
+// panicError has what something panicked with.
+type panicError struct{ value any }
+
+// Error says so.
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// Unwrap returns the value where it is an error.
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
 }

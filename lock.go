@@ -48,9 +48,9 @@ func (r *Repository[T]) GetManyForUpdate(ctx context.Context, ids ...string) ([]
 	if !ok {
 		return nil, fmt.Errorf("%w: locking reads (%T)", ErrUnsupported, u.db.store)
 	}
-	at := u.watch.now()
+	at := u.calls()
 	rows, err := locker.GetForUpdate(ctx, r.name(), ids)
-	u.watch.called(at)
+	u.called(at)
 	if err != nil {
 		return nil, fmt.Errorf("uow: %s: get for update: %w", r.name(), err)
 	}

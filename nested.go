@@ -1,6 +1,7 @@
 package uow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func (u *Unit) nest(ctx context.Context, closure bool) (*mark, error) {
 		m.restore[i] = restore
 	}
 	if u.tx != nil { // otherwise begin does it
-		if err := u.nestStore(ctx, u.tx, 1); err != nil {
+		if err := u.nestStore(ctx, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -92,17 +93,20 @@ func (u *Unit) nest(ctx context.Context, closure bool) (*mark, error) {
 	return m, nil
 }
 
-// nestStore begins nested parts in a transaction of the store.
-func (u *Unit) nestStore(ctx context.Context, tx driver.Tx, parts int) error {
+// nestStore begins nested parts in the store's transaction.
+func (u *Unit) nestStore(ctx context.Context, parts int) error {
 	if parts == 0 {
 		return nil
 	}
-	nester, ok := tx.(driver.Nester)
+	nester, ok := u.tx.(driver.Nester)
 	if !ok {
 		return fmt.Errorf("%w: nested units (%T)", ErrUnsupported, u.db.store)
 	}
 	for range parts {
-		if err := nester.Nest(ctx); err != nil {
+		u.midway = true
+		err := nester.Nest(ctx)
+		u.midway = false
+		if err != nil {
 			return fmt.Errorf("uow: nested unit: %w", err)
 		}
 	}
@@ -111,45 +115,7 @@ func (u *Unit) nestStore(ctx context.Context, tx driver.Tx, parts int) error {
 
 // unnest ends a nested unit: well when cause is nil.
 func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
-	u.busy.Lock() // undoing must not be refused, so it waits
-	if u.ended.Load() {
-		u.busy.Unlock()
-		if cause == nil {
-			cause = ErrUnitClosed
-		}
-		return cause
-	}
-	inner, err := u.within(m)
-	if err != nil {
-		u.busy.Unlock()
-		if cause == nil {
-			cause = err
-		}
-		return cause
-	}
-	if cause == nil {
-		cause = u.failed // fn has not told of it, and what it did can't be kept
-	}
-	if cause == nil && inner > 0 {
-		cause = ErrNestedOpen
-	}
-	for range inner {
-		err = errors.Join(err, u.unnestStore(false))
-	}
-	err = errors.Join(err, u.unnestStore(cause == nil))
-	u.nested = u.nested[:len(u.nested)-1-inner]
-	u.watch.nested(cause == nil && err == nil, m.changes)
-	if cause == nil && err == nil {
-		u.busy.Unlock()
-		return nil
-	}
-	undone := u.hooks.afterRollback[len(m.hooks.afterRollback):]
-	err = errors.Join(err, u.returnTo(m))
-	if err != nil {
-		u.stuck = fmt.Errorf("uow: a nested unit could not be undone: %w", err)
-	}
-	u.failed = u.stuck
-	u.busy.Unlock()
+	cause, undone, err := u.endNested(m, cause)
 	if cause == nil {
 		cause, err = err, nil
 	}
@@ -158,6 +124,45 @@ func (u *Unit) unnest(ctx context.Context, m *mark, cause error) error {
 		return cause
 	}
 	return errors.Join(cause, err, hookErr)
+}
+
+// endNested is the operation in unnest. It returns why the nested unit was not kept,
+// the AfterRollback hooks that must then run, and what went wrong in undoing it.
+func (u *Unit) endNested(m *mark, cause error) (_ error, undone []func(context.Context, error) error, err error) {
+	u.busy.Lock() // undoing must not be refused, so it waits
+	defer u.leave()
+	if u.ended.Load() {
+		return cmp.Or(cause, ErrUnitClosed), nil, nil
+	}
+	inner, err := u.within(m)
+	if err != nil {
+		return cmp.Or(cause, err), nil, nil
+	}
+	if cause == nil {
+		cause = u.failed // fn has not told of it, and what it did can't be kept
+	}
+	if cause == nil && inner > 0 {
+		cause = ErrNestedOpen
+	}
+	u.midway = true // until the aggregates, too, are what they were
+	for range inner {
+		err = errors.Join(err, u.unnestStore(false))
+	}
+	err = errors.Join(err, u.unnestStore(cause == nil))
+	u.nested = u.nested[:len(u.nested)-1-inner]
+	u.watch.nested(cause == nil && err == nil, m.changes)
+	if cause == nil && err == nil {
+		u.midway = false
+		return nil, nil, nil
+	}
+	undone = u.hooks.afterRollback[len(m.hooks.afterRollback):]
+	err = errors.Join(err, u.returnTo(m))
+	u.midway = false
+	if err != nil {
+		u.stuck = fmt.Errorf("uow: a nested unit could not be undone: %w", err)
+	}
+	u.failed = u.stuck
+	return cause, undone, err
 }
 
 func (u *Unit) unnestStore(keep bool) error {

@@ -128,17 +128,22 @@ func (e *ends) add(fn func()) {
 	}
 }
 
-func (e *ends) run() {
+// run returns what the functions panicked with: the unit's end must come to its own.
+func (e *ends) run() (failed []error) {
 	e.mu.Lock()
 	fns := e.fns
 	e.ended, e.fns = true, nil
 	e.mu.Unlock()
 	for _, fn := range fns {
-		fn()
+		if err := recovered(func() error { fn(); return nil }); err != nil {
+			failed = append(failed, err)
+		}
 	}
+	return failed
 }
 
 // OnEnd runs fn when the unit ends, however it does, and at once when it has. It is
 // for packages of stores that give users something which must be closed then; users
-// have AfterCommit and AfterRollback. fn must not use the unit.
+// have AfterCommit and AfterRollback. fn must not use the unit. When it panics at the
+// unit's end, Config.OnHookError or the log is told.
 func (u *Unit) OnEnd(fn func()) { u.ends.add(fn) }

@@ -88,9 +88,9 @@ func (r *Reader[T]) fetch(ctx context.Context, ids []string) error {
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
-	at := u.watch.now()
+	at := u.calls()
 	rows, err := u.tx.Get(ctx, r.name(), ids)
-	u.watch.called(at)
+	u.called(at)
 	if err != nil {
 		return fmt.Errorf("uow: %s: get: %w", r.name(), err)
 	}
@@ -139,9 +139,9 @@ func (r *Reader[T]) query(ctx context.Context, q Query) ([]driver.Row, error) {
 	if err := u.begin(ctx); err != nil {
 		return nil, err
 	}
-	at := u.watch.now()
+	at := u.calls()
 	rows, err := u.tx.Find(ctx, r.name(), q)
-	u.watch.called(at)
+	u.called(at)
 	if err != nil {
 		return nil, fmt.Errorf("uow: %s: find: %w", r.name(), err)
 	}

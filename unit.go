@@ -51,6 +51,8 @@ type Unit struct {
 	// failed is why the unit, or the nested one that is open, can only be rolled
 	// back; stuck is why the whole unit can.
 	failed, stuck error
+	midway        bool // in a call of the store: see leave
+	unsettled     bool // Commit was called, and what came of it is not known
 	ends          ends
 	room          room
 }
@@ -98,7 +100,28 @@ func (u *Unit) enter() error {
 	return err
 }
 
-func (u *Unit) leave() { u.busy.Unlock() }
+// leave ends an operation. What it finds midway has panicked, or ended its goroutine:
+// nobody knows what the store's transaction has, so it can only be rolled back.
+func (u *Unit) leave() {
+	if u.midway {
+		u.midway, u.stuck = false, errMidway
+		u.failed = errMidway
+	}
+	u.busy.Unlock()
+}
+
+var errMidway = errors.New("uow: a call of the store panicked, or ended its goroutine: the unit can only be rolled back")
+
+// calls begins a call of the store, and called ends it.
+func (u *Unit) calls() time.Time {
+	u.midway = true
+	return u.watch.now()
+}
+
+func (u *Unit) called(began time.Time) {
+	u.midway = false
+	u.watch.called(began)
+}
 
 func (u *Unit) guarded(fn func() error) error {
 	if err := u.enter(); err != nil {
@@ -114,16 +137,18 @@ func (u *Unit) begin(ctx context.Context) error {
 		return nil
 	}
 	u.watch.started(ctx)
-	at := u.watch.now()
+	at := u.calls()
 	tx, err := u.db.store.Begin(ctx, u.options)
-	u.watch.called(at)
+	u.called(at)
 	if err != nil {
 		return fmt.Errorf("uow: begin: %w", err)
 	}
-	if err := u.nestStore(ctx, tx, len(u.nested)); err != nil {
-		return joinRollback(err, tx.Rollback())
+	u.tx = tx // also while it can fail: a panic must find it
+	if err := u.nestStore(ctx, len(u.nested)); err != nil {
+		failed := u.rollbackStore()
+		u.tx = nil
+		return joinRollback(err, failed)
 	}
-	u.tx = tx
 	return nil
 }
 
@@ -216,8 +241,9 @@ func (u *Unit) Flush(ctx context.Context) error {
 		return err
 	}
 	u.wrote = true
-	at := u.watch.now()
+	at := u.calls()
 	err = u.tx.Flush(ctx, cs)
+	u.midway = false
 	u.watch.flushed(at, cs)
 	if err != nil {
 		u.failed = err
@@ -250,6 +276,19 @@ func (u *Unit) commit(ctx context.Context) error {
 	if errors.Is(err, ErrManaged) && !u.managed {
 		return err
 	}
+	returned := false
+	defer func() {
+		if !returned { // a panic or Goexit, of a hook or of the store, passes through here
+			u.abandon(ctx)
+		}
+	}()
+	err = u.finish(ctx, err)
+	returned = true
+	return err
+}
+
+// finish commits a unit whose commit has begun well, and rolls back any other.
+func (u *Unit) finish(ctx context.Context, err error) error {
 	if err == nil {
 		err = u.runBeforeCommit(ctx)
 	}
@@ -261,6 +300,13 @@ func (u *Unit) commit(ctx context.Context) error {
 	}
 	u.runAfterCommit(ctx)
 	return nil
+}
+
+// abandon rolls back a unit whose end a panic or Goexit has passed through.
+func (u *Unit) abandon(ctx context.Context) {
+	if err := u.rollback(ctx, errAbandoned); err != nil {
+		u.db.cfg.Logger.ErrorContext(ctx, "uow: rollback after a panic failed", "unit", u.id, "error", err)
+	}
 }
 
 func (u *Unit) startCommit() error {
@@ -308,11 +354,13 @@ func (u *Unit) write(ctx context.Context) error {
 		if err := u.begin(ctx); err != nil {
 			return err
 		}
-		at := u.watch.now()
+		at := u.calls()
+		u.unsettled = true
 		err := u.tx.Commit(ctx, cs)
 		if errors.Is(err, ErrInDoubt) {
 			err = u.settle(ctx, err)
 		}
+		u.midway, u.unsettled = false, false
 		u.watch.committed(at, cs)
 		if err != nil {
 			return err
@@ -341,16 +389,35 @@ func (u *Unit) rollback(ctx context.Context, cause error) error {
 		return nil
 	}
 	u.rolledBack = cause == nil
-	var err error
-	if u.tx != nil {
-		at := u.watch.now()
-		if failed := u.tx.Rollback(); failed != nil {
-			err = fmt.Errorf("uow: rollback: %w", failed)
-		}
-		u.watch.called(at)
+	err := u.undo()
+	if u.unsettled { // what the hooks are for is not known
+		return err
 	}
-	u.leave()
 	return errors.Join(err, u.runAfterRollback(ctx, cause))
+}
+
+// undo ends the store's transaction, and the operation that claimEnd began.
+func (u *Unit) undo() error {
+	defer u.leave()
+	if u.tx == nil {
+		return nil
+	}
+	defer u.called(u.calls())
+	if err := u.rollbackStore(); err != nil {
+		return fmt.Errorf("uow: rollback: %w", err)
+	}
+	return nil
+}
+
+// rollbackStore rolls back the store's transaction. A panic is an error, since the
+// unit has ended in any case; after one it tries once more, as Rollback may be called
+// any number of times and the transaction must not stay open.
+func (u *Unit) rollbackStore() error {
+	err := recovered(u.tx.Rollback)
+	if _, panicked := errors.AsType[*panicError](err); panicked {
+		err = errors.Join(err, recovered(u.tx.Rollback))
+	}
+	return err
 }
 
 // claimEnd ends the unit for a rollback. It returns true, with busy held, when
@@ -377,7 +444,9 @@ func (u *Unit) end() {
 		}
 	}
 	u.sets, u.pending, u.events, u.nested = nil, nil, nil, nil
-	u.ends.run()
+	for _, err := range u.ends.run() {
+		u.db.hookFailed(context.Background(), &HookError{Hook: "OnEnd", Err: err})
+	}
 }
 
 // rolledBackByUser reports whether Rollback or Close ended the unit.

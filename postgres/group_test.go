@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -381,5 +382,69 @@ func TestCutGroups(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// at has the nth message meet the verdict, counted from 0, and reports whether there
+// was one.
+func (p *proxy) at(n int, v verdict) (reached *atomic.Bool) {
+	var seen atomic.Int64
+	reached = &atomic.Bool{}
+	p.watch(func(message) verdict {
+		if seen.Add(1) != int64(n)+1 {
+			return forward
+		}
+		reached.Store(true)
+		return v
+	})
+	return reached
+}
+
+// TestRepeatedMessagesOfGroups has each message of a group's commit come twice: a
+// group has no COMMIT that could be executed and then refused, so that an error of the
+// server means that nothing happened; and answers that are left over are not taken for
+// those of the next group, which gets the connection.
+func TestRepeatedMessagesOfGroups(t *testing.T) {
+	p := newProxy(t)
+	f := open(t, through(t, p.address), Options{MaxConns: 2})
+	direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
+	f.quiet()
+	f.add("read")
+	group := func(name string) (sets []*driver.ChangeSet) {
+		for i := range 3 {
+			unit := fmt.Sprintf("%s %d", name, i)
+			sets = append(sets, insert(unit, unit, "m "+unit))
+		}
+		return sets
+	}
+	judge := func(sets []*driver.ChangeSet, errs []error) {
+		for i, err := range errs {
+			direct.truth(sets[i].Unit, err)
+		}
+	}
+	for at, more := 0, true; more; at++ {
+		f.store.pool.Reset()
+		reached := &atomic.Bool{}
+		first, second := group(fmt.Sprint("first ", at)), group(fmt.Sprint("second ", at))
+		errs := f.gathered(func(int) context.Context { return t.Context() }, func() { reached = p.at(at, repeat) }, first...)
+		p.watch(nil)
+		judge(first, errs)
+		judge(second, f.together(second...))
+
+		// One that has read leads with what ends its snapshot.
+		alone := group(fmt.Sprint("alone ", at))[:1]
+		leader := f.tx().(*tx)
+		_, err := leader.Get(t.Context(), "documents", []string{"read"})
+		f.must(err)
+		again := p.at(at, repeat)
+		func() {
+			leader.mu.Lock()
+			defer leader.mu.Unlock()
+			err = leader.commitTogether(t.Context(), alone[0])
+			p.watch(nil)
+			leader.rollback()
+		}()
+		judge(alone, []error{err})
+		more = reached.Load() || again.Load()
 	}
 }

@@ -12,14 +12,13 @@ import (
 	"github.com/uow-go/uow/uowtest"
 )
 
-// TestStore leaves Serializable out: there the server refuses units that the checks
-// do not repeat.
 func TestStore(t *testing.T) {
 	for name, options := range map[string]Options{
 		"ReadCommitted":  {},
 		"RepeatableRead": {Isolation: RepeatableRead},
 		"Unprepared":     {Statements: Unprepared},
 		"Bytes":          {Bodies: Bytes},
+		"Serializable":   {Isolation: Serializable},
 	} {
 		t.Run(name, func(t *testing.T) { uowtest.TestStore(t, harness(t, options, crowdFrom, byTx)) })
 	}
@@ -140,8 +139,12 @@ func harness(t *testing.T, options Options, crowd int32, native func(schema func
 		},
 		Reopen: open,
 		Native: native(func() string { return store.schema }),
-		Lacks:  uowtest.Capabilities{ConcurrentFlush: true, NULBytes: true}, // rows are locked
-		InUse:  func() int { return inUse(t, store) },
+		Lacks: uowtest.Capabilities{
+			ConcurrentFlush:  true, // rows are locked
+			NULBytes:         true,
+			PreciseConflicts: options.Isolation == Serializable,
+		},
+		InUse: func() int { return inUse(t, store) },
 	}
 }
 

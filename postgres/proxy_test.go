@@ -33,6 +33,7 @@ const (
 	forward verdict = iota
 	cutBefore
 	cutAfter
+	repeat // it comes twice
 )
 
 func newProxy(t testing.TB) *proxy {
@@ -118,6 +119,9 @@ func (p *proxy) pump(to io.Writer, from io.Reader, client bool) error {
 		}
 		if v == cutBefore {
 			return errCut
+		}
+		if v == repeat {
+			frame = append(frame, frame...)
 		}
 		if _, err := to.Write(frame); err != nil {
 			return err

@@ -136,10 +136,12 @@ func parsedBefore(steps []step, kept []bool, name string) bool {
 	return false
 }
 
-// receive reads the answers up to the server's ReadyForQuery.
+// receive reads the answers up to the server's ReadyForQuery. Each step is bound once
+// and completed once. Where that is not so, what comes would be taken for the answer of
+// another step: nobody knows what the server has done.
 func (w *wire) receive(steps []step) (failed int, err error) {
 	var refused, mine error
-	i := 0
+	i, bound := 0, 0
 	for {
 		message, err := w.conn.ReceiveMessage(context.Background())
 		if err != nil {
@@ -149,19 +151,23 @@ func (w *wire) receive(steps []step) (failed int, err error) {
 			}
 			return i, err
 		}
+		if _, ok := message.(*pgproto3.BindComplete); ok {
+			bound++
+		}
+		if isAnswer(message) && (bound != i+1 || i >= len(steps)) {
+			return i, fmt.Errorf("postgres: the protocol is out of step: %T in answer %d of %d", message, i+1, len(steps))
+		}
 		switch m := message.(type) {
 		case *pgproto3.ParseComplete:
 			if i < len(steps) && w.kept[i] {
 				w.names[steps[i].statement.name] = true
 			}
 		case *pgproto3.DataRow:
-			if i < len(steps) && mine == nil {
+			if mine == nil {
 				mine = steps[i].take(m.Values)
 			}
 		case *pgproto3.CommandComplete:
-			if i < len(steps) {
-				steps[i].tag = tagOf(m.CommandTag)
-			}
+			steps[i].tag = tagOf(m.CommandTag)
 			i++
 		case *pgproto3.EmptyQueryResponse:
 			i++
@@ -176,6 +182,15 @@ func (w *wire) receive(steps []step) (failed int, err error) {
 			return i, fmt.Errorf("postgres: the protocol is out of step: %T", m)
 		}
 	}
+}
+
+// isAnswer reports whether a message belongs to one step.
+func isAnswer(message pgproto3.BackendMessage) bool {
+	switch message.(type) {
+	case *pgproto3.BindComplete, *pgproto3.DataRow, *pgproto3.CommandComplete, *pgproto3.EmptyQueryResponse:
+		return true
+	}
+	return false
 }
 
 func (w *wire) outcome(done, want int, refused, mine error) (failed int, err error) {

@@ -51,8 +51,9 @@ type brokenStore struct {
 	outbox.Log
 	fault *fault
 
-	open   atomic.Int64 // transactions
-	closed atomic.Bool
+	open    atomic.Int64 // transactions
+	commits atomic.Int64 // as far as faults count them
+	closed  atomic.Bool
 
 	mu     sync.Mutex // guards the state of faults
 	epochs map[string]int64
@@ -66,6 +67,7 @@ type brokenStore struct {
 type brokenTx struct {
 	driver.Tx
 	store   *brokenStore
+	began   int64 // what commits was
 	ended   bool
 	flushed []*driver.ChangeSet
 	read    map[string][]driver.Row
@@ -96,9 +98,10 @@ func (s *brokenStore) Begin(ctx context.Context, options driver.TxOptions) (driv
 }
 
 func (s *brokenStore) begin(ctx context.Context, options driver.TxOptions) (*brokenTx, error) {
+	commits := s.commits.Load()
 	tx, err := s.Store.Begin(ctx, options)
 	s.open.Add(1)
-	return &brokenTx{Tx: tx, store: s, read: map[string][]driver.Row{}}, err
+	return &brokenTx{Tx: tx, store: s, began: commits, read: map[string][]driver.Row{}}, err
 }
 
 func (s *brokenStore) Close() error {

@@ -123,7 +123,7 @@ func (p *process) step(ctx context.Context, x *Run, s Step, do func() error) err
 		s.At, s.From = from.lines[0], from.lines[1:]
 	}
 	s.locked = p.locked()
-	s.mayPanic = from.goroutine == p.mainID && !slices.Contains([]string{"Rollback", "Nest", "Unnest", "Resolve"}, s.method)
+	s.mayPanic = from.goroutine == p.mainID && s.method != "Rollback" // whose panics are errors
 	for _, planned := range p.plan {
 		if planned.step == s.N && planned.name == s.Name {
 			s.Fault = planned.fault

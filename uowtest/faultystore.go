@@ -101,10 +101,17 @@ func (s *faultyStore) Unwrap() driver.Store { return s.store }
 // Begin implements driver.Store.
 func (s *faultyStore) Begin(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	var tx driver.Tx
+	returned := false
+	defer func() {
+		if !returned && tx != nil { // Around has panicked, and nobody else knows of it
+			_ = tx.Rollback()
+		}
+	}()
 	err := s.faults.around(ctx, Call{Method: "Begin"}, func() (err error) {
 		tx, err = s.store.Begin(ctx, options)
 		return err
 	})
+	returned = true
 	switch {
 	case err != nil && tx != nil:
 		return nil, errors.Join(err, tx.Rollback())

@@ -130,18 +130,19 @@ func doubtful(err error) error {
 }
 
 // Rollback implements driver.Tx.
-func (t *faultyTx) Rollback() error {
+func (t *faultyTx) Rollback() (err error) {
 	made := false
 	end := func() error {
 		made = true
 		t.store.ended(t)
 		return t.tx.Rollback()
 	}
-	err := t.store.faults.around(context.Background(), Call{Method: "Rollback"}, end)
-	if !made {
-		err = errors.Join(err, end())
-	}
-	return err
+	defer func() { // also when Around panics
+		if !made {
+			err = errors.Join(err, end())
+		}
+	}()
+	return t.store.faults.around(context.Background(), Call{Method: "Rollback"}, end)
 }
 
 // faultyNester is a driver.Nester.

@@ -64,6 +64,11 @@ type Capabilities struct {
 	Locking bool
 	// Tables: the store can't keep collections in tables of the user's.
 	Tables bool
+	// PreciseConflicts: units that ran at the same time as others may be refused
+	// with ErrRetryable although no row that they read or wrote was changed, or in
+	// place of ErrDuplicate, as PostgreSQL does at SERIALIZABLE. Checks in which that
+	// may happen then run such units again.
+	PreciseConflicts bool
 }
 
 // TestStore runs all checks against a store.

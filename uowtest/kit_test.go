@@ -49,6 +49,38 @@ func TestStoreWithoutOutbox(t *testing.T) {
 	TestStore(t, h)
 }
 
+// TestImpreciseConflicts demands that a store which refuses units without a conflict
+// passes where it declares that, and only there; and that the checks which such a
+// store may meet can fail all the same.
+func TestImpreciseConflicts(t *testing.T) {
+	checks := map[string]Check{}
+	for _, c := range Checks() {
+		checks[c.Name] = c
+	}
+	imprecise := func(f fault) fault {
+		f.harness = func(h *Harness) { h.Lacks.PreciseConflicts = true }
+		return f
+	}
+	for name, refuses := range map[string]func() fault{
+		"P22_no_message_is_skipped":             refusesEachSecond,
+		"P11_locked_aggregates_do_not_conflict": refusesEachSecond,
+		"P16_nested_flush_error":                refusesOverlaps,
+		"Index_unique_holds_between_units":      refusesOverlaps,
+	} {
+		if got := checks[name].Failures(t, newHarness(refuses())); len(got) == 0 {
+			t.Errorf("%s passes a store that refuses units and does not declare it", name)
+		}
+		if got := checks[name].Failures(t, newHarness(imprecise(refuses()))); len(got) > 0 {
+			t.Errorf("%s does not pass a store that refuses units and declares it: %q", name, got)
+		}
+		for _, row := range breakages(t) {
+			if row.check == name && len(checks[name].Failures(t, newHarness(imprecise(row.store)))) == 0 {
+				t.Errorf("%s passes a store that %s and declares that it refuses units", name, row.fault)
+			}
+		}
+	}
+}
+
 // TestEachCheckCanFail breaks the store in each way, and demands that the check
 // which guards against it fails.
 func TestEachCheckCanFail(t *testing.T) {

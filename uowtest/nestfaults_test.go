@@ -3,6 +3,7 @@ package uowtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/uow-go/uow"
@@ -123,6 +124,35 @@ func resolvesLoosely() fault {
 		defer s.mu.Unlock()
 		return s.units[unit], nil
 	}}
+}
+
+// refusesEachSecond refuses each second unit that writes.
+func refusesEachSecond() fault {
+	return fault{commit: func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error {
+		if n := t.store.commits.Add(1); n%2 == 0 && !cs.Empty() {
+			return t.refuse()
+		}
+		return t.commit(ctx, cs)
+	}}
+}
+
+// refusesOverlaps refuses units that write when another has done so since they
+// began.
+func refusesOverlaps() fault {
+	return fault{commit: func(t *brokenTx, ctx context.Context, cs *driver.ChangeSet) error {
+		if t.store.commits.Load() != t.began && !cs.Empty() {
+			return t.refuse()
+		}
+		err := t.commit(ctx, cs)
+		if err == nil && !cs.Empty() {
+			t.store.commits.Add(1)
+		}
+		return err
+	}}
+}
+
+func (t *brokenTx) refuse() error {
+	return errors.Join(fmt.Errorf("uowtest: refused: %w", driver.ErrRetryable), t.Tx.Rollback())
 }
 
 // hidesClass returns conflicts, from time to time, as an error of its own.

@@ -98,12 +98,14 @@ func noMessageIsSkipped(k *kit) {
 	got := k.scanDuring(func() {
 		k.together(writers, func(w int) error {
 			for i := range units {
-				err := k.db.Do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
-					return errors.Join(
-						outbox.Append(u, outbox.Message{ID: fmt.Sprintf("%d-%d-0", w, i), Type: "t"}),
-						k.accounts.In(u).Add(&account{ID: fmt.Sprintf("%d-%d", w, i)}),
-						outbox.Append(u, outbox.Message{ID: fmt.Sprintf("%d-%d-1", w, i), Type: "t"}),
-					)
+				err := k.granted(func() error {
+					return k.db.Do(k.Context(), func(_ context.Context, u *uow.Unit) error {
+						return errors.Join(
+							outbox.Append(u, outbox.Message{ID: fmt.Sprintf("%d-%d-0", w, i), Type: "t"}),
+							k.accounts.In(u).Add(&account{ID: fmt.Sprintf("%d-%d", w, i)}),
+							outbox.Append(u, outbox.Message{ID: fmt.Sprintf("%d-%d-1", w, i), Type: "t"}),
+						)
+					})
 				})
 				if err != nil {
 					return err

@@ -338,20 +338,22 @@ func serializableGoesThrough(k *kit) {
 func lockedDoNotConflict(k *kit) {
 	const goroutines, rounds = 8, 10
 	k.save("a")
+	increment := func() error {
+		return k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
+			a, err := k.accounts.In(u).GetForUpdate(ctx, "a")
+			if err == nil {
+				a.Balance++
+			}
+			runtime.Gosched() // lets others in between
+			return err
+		})
+	}
 	var wg sync.WaitGroup
 	errs := make(chan error, goroutines)
 	for range goroutines {
 		wg.Go(func() {
 			for range rounds {
-				err := k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
-					a, err := k.accounts.In(u).GetForUpdate(ctx, "a")
-					if err == nil {
-						a.Balance++
-					}
-					runtime.Gosched() // lets others in between
-					return err
-				})
-				if err != nil {
+				if err := k.granted(increment); err != nil {
 					errs <- err
 					return
 				}

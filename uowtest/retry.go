@@ -212,13 +212,17 @@ func retryConflicts(k *kit) {
 	}
 }
 
-// contention changes rows in opposite orders, with what locks the store takes.
+// contention changes rows in opposite orders, with what locks the store takes. How
+// often units meet is up to the scheduler, so two are made to meet first.
 func contention(k *kit) {
 	k.save("a", "b")
 	const goroutines, units = 4, 6
 	db := k.through(nil, func(cfg *uow.Config) {
 		cfg.Retry = uow.Retry{MaxAttempts: 1000, Conflicts: true, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
 	})
+	for _, flushes := range []bool{true, false} {
+		k.meet(db, flushes)
+	}
 	k.together(goroutines, func(g int) error {
 		for i := range units {
 			first, second := "a", "b"
@@ -247,6 +251,27 @@ func contention(k *kit) {
 		return nil
 	})
 	const when = "after units that got in each other's way"
-	k.wantBalance("a", 100+goroutines*units, when)
+	k.wantBalance("a", 100+2*11+goroutines*units, when)
 	k.wantBalance("b", 100+goroutines*units, when)
+}
+
+// meet adds 11 to a, in a unit that another gets in the way of once.
+func (k *kit) meet(db *uow.DB, flushes bool) {
+	k.Helper()
+	runs := 0
+	err := k.doWith(k.Context(), db, func(ctx context.Context, u *uow.Unit) error {
+		if err := k.change(ctx, u, "a", 1); err != nil {
+			return err
+		}
+		if runs++; runs == 1 {
+			k.meanwhile("a", 10)
+		}
+		if flushes {
+			return u.Flush(ctx)
+		}
+		return nil
+	})
+	if err != nil || runs < 2 {
+		k.broken("a unit whose row another has changed meanwhile should fail with ErrConflict or ErrRetryable, and go through when it runs again (it flushes itself: %v); it ran %d times, with %v", flushes, runs, err)
+	}
 }
