@@ -143,14 +143,15 @@ func changeIndex(c *conn, collection string, index driver.Index, old declared, e
 			return err
 		}
 		if rows {
-			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows whose values only the application knows: copy the aggregates into a new collection", ErrMismatch, index.Name)
+			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows, whose values only the application knows: "+
+				"make it by hand, while nobody writes: %s; UPDATE the column to the value of each row; %s", ErrMismatch, index.Name, addColumnSQL(collection, index), indexSQL(collection, index))
 		}
 		column, ok := existing[index.Name]
 		if ok && column != columnType(index.Kind) {
 			return fmt.Errorf("%w: column %s is %s, want %s: drop the empty table", ErrMismatch, index.Name, column, columnType(index.Kind))
 		}
 		if !ok {
-			if err := c.script(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(collection), quote(index.Name), columnType(index.Kind))); err != nil {
+			if err := c.script(addColumnSQL(collection, index)); err != nil {
 				return err
 			}
 		}
@@ -159,6 +160,10 @@ func changeIndex(c *conn, collection string, index driver.Index, old declared, e
 		return err
 	}
 	return createIndex(c, collection, index)
+}
+
+func addColumnSQL(collection string, index driver.Index) string {
+	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(collection), quote(index.Name), columnType(index.Kind))
 }
 
 func indexName(collection, index string) string { return quote(collection + "." + index) }
