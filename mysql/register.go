@@ -110,7 +110,9 @@ func (s *Store) registerIndex(ctx context.Context, c *session, t *table, i int, 
 	delete(known, name)
 	sc := newScript().add("ALTER TABLE ", t.name)
 	was, exists := existing[strings.ToLower(index.Name)]
-	fits := exists && was == s.columnOf(index.Kind)
+	// A column without its index is left over from when it was declared: rows that were
+	// written since have no value in it, or an old one.
+	fits := exists && ok && was == s.columnOf(index.Kind)
 	if ok && (!fits || unique != index.Unique) {
 		sc.add(" DROP INDEX ", quote(name), ",")
 		ok = false
@@ -122,7 +124,9 @@ func (s *Store) registerIndex(ctx context.Context, c *session, t *table, i int, 
 			return err
 		}
 		if rows {
-			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows whose values only the application knows: copy the aggregates into a new collection", ErrMismatch, index.Name)
+			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows, whose values only the application knows: "+
+				"make it by hand, while nobody writes: ALTER TABLE %s ADD COLUMN %s %s NULL; UPDATE the column to the value of each row; ALTER TABLE %s ADD %s",
+				ErrMismatch, index.Name, t.name, t.columns[i], s.columnType(index.Kind), t.name, t.indexDefinition(i))
 		}
 		if exists {
 			sc.add(" DROP COLUMN ", t.columns[i], ",")

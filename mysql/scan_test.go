@@ -217,7 +217,7 @@ func TestProofsCountForLaterReadsOnly(t *testing.T) {
 	early := f.tx()
 	f.must(early.Flush(ctx, appending("early", "early")))
 	f.must(f.tx().Commit(ctx, appending("late", "late")))
-	proven, err := f.store.gaps.read(ctx)
+	proven, err := f.store.scanner.Proven(ctx)
 	f.must(err)
 	rows, err := f.store.readLog(ctx, 0, 10, nil)
 	f.must(err)
@@ -225,7 +225,7 @@ func TestProofsCountForLaterReadsOnly(t *testing.T) {
 	if got, _ := f.drain(0); !slices.Equal(got, []string{"early", "late"}) {
 		t.Fatalf("another scan got %v", got)
 	}
-	n, err := f.store.prefix(ctx, proven, true, rows)
+	n, err := f.store.scanner.Prefix(ctx, proven, true, rows)
 	f.must(err)
 	if n != 0 {
 		t.Errorf("a scan that read before the commit of the first message takes %d behind it", n)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/logscan"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -26,7 +27,7 @@ type Store struct {
 	ownLevel         Isolation         // of the connections' transactions where nothing else is said
 	tables           map[string]*table // set by Register, then never changed
 	listed           []*table          // in the order of Register
-	gaps             gaps
+	scanner          *logscan.Scanner[int64]
 	subscribers      outbox.Subscribers
 
 	closed     atomic.Bool
@@ -56,7 +57,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	}
 	o = o.withDefaults()
 	s := &Store{options: o, db: o.DB, ownLevel: unknownLevel, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
-	s.gaps.turn = make(chan struct{}, 1)
+	s.scanner = s.newScanner()
 	if s.db == nil {
 		db, err := o.newPool(dsn)
 		if err != nil {

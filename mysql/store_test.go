@@ -127,10 +127,13 @@ func TestIndexOfATableThatHasRows(t *testing.T) {
 		{"unique, empty", with(uow.Int, true, "count", long), nil},
 		{"another kind, empty", with(uow.String, true, "count"), nil},
 		{"no longer, empty", with(uow.Int, false), nil},
+		{"again, empty", with(uow.String, true, "count"), nil},
 		{"with a row", with(uow.String, true, "count"), nil},
 		{"not unique, with a row", with(uow.String, false, "count"), nil},
 		{"another kind, with a row", with(uow.Int, true, "count"), ErrMismatch},
 		{"a new index, with a row", with(uow.String, true, "count", "new"), ErrMismatch},
+		{"no longer, with a row", with(uow.String, false), nil},
+		{"again, with a row that was written meanwhile", with(uow.String, true, "count"), ErrMismatch},
 	} {
 		if step.name == "with a row" {
 			s, err := OpenStore(t.Context(), dsn)

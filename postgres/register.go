@@ -90,7 +90,7 @@ func (s *Store) registerTable(ctx context.Context, tx pgx.Tx, t *table) error {
 		name := indexName(t.desc.Name, index.Name)
 		unique, ok := known[name]
 		delete(known, name)
-		if err := ensureColumn(ctx, tx, t, index, existing); err != nil {
+		if err := ensureColumn(ctx, tx, t, index, existing, ok); err != nil {
 			return err
 		}
 		if ok && unique == index.Unique {
@@ -161,10 +161,12 @@ func (t *table) create(bodies Bodies) []string {
 	return all
 }
 
-// ensureColumn makes a table have an index' column.
-func ensureColumn(ctx context.Context, tx pgx.Tx, t *table, index driver.Index, existing map[string]string) error {
+// ensureColumn makes a table have an index' column. A column without its index is left
+// over from when it was declared: rows that were written since have no value in it, or
+// an old one.
+func ensureColumn(ctx context.Context, tx pgx.Tx, t *table, index driver.Index, existing map[string]string, indexed bool) error {
 	column, ok := existing[index.Name]
-	if ok && column == columnType(index.Kind) {
+	if ok && indexed && column == columnType(index.Kind) {
 		return nil
 	}
 	var rows bool
@@ -172,14 +174,19 @@ func ensureColumn(ctx context.Context, tx pgx.Tx, t *table, index driver.Index, 
 		return err
 	}
 	if rows {
-		return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows whose values only the application knows: copy the aggregates into a new collection", ErrMismatch, index.Name)
+		return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows, whose values only the application knows: "+
+			"make it by hand, while nobody writes: %s; UPDATE the column to the value of each row; %s", ErrMismatch, index.Name, t.addColumn(index), t.createIndex(index))
 	}
 	if ok {
 		if err := execute(ctx, tx, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", t.name, quote(index.Name))); err != nil {
 			return err
 		}
 	}
-	return execute(ctx, tx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", t.name, quote(index.Name), columnType(index.Kind)))
+	return execute(ctx, tx, t.addColumn(index))
+}
+
+func (t *table) addColumn(index driver.Index) string {
+	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", t.name, quote(index.Name), columnType(index.Kind))
 }
 
 func (t *table) createIndex(index driver.Index) string {

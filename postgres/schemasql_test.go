@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -50,7 +52,7 @@ func TestSchemaSQL(t *testing.T) {
 	if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "CREATE TABLE") {
 		t.Fatalf("a table that is missing: got %v, want ErrMismatch with the SQL", err)
 	}
-	files, err := options.SchemaSQL(1, parcels())
+	files, err := options.SchemaSQL(versions(t), parcels())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,5 +66,38 @@ func TestSchemaSQL(t *testing.T) {
 		return cfg.Collections[0].(*uow.Collection[parcel]).In(u).Add(&parcel{ID: "a", Owner: "b"})
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// versions is how many versions the package's own tables have had.
+func versions(t *testing.T) int {
+	t.Helper()
+	files, err := fs.Glob(migrations, "schema/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	return len(files)
+}
+
+// A database of any version is brought to the newest by what SchemaSQL says from there
+// on, as Open does.
+func TestSchemaSQLFromEachVersion(t *testing.T) {
+	newest := versions(t)
+	for from := range newest + 1 {
+		sql, err := Options{}.SchemaSQL(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for version := 1; version <= newest; version++ {
+			insert := fmt.Sprintf("INSERT INTO uow_schema (version, name) VALUES (%d, ", version)
+			if got, want := strings.Contains(sql, insert), version > from; got != want {
+				t.Errorf("from %d on: has version %d: %v, want %v", from, version, got, want)
+			}
+		}
+	}
+	for _, wrong := range []int{-1, newest + 1} {
+		if _, err := (Options{}).SchemaSQL(wrong); err == nil {
+			t.Errorf("version %d was taken", wrong)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/logscan"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -22,7 +23,7 @@ type Store struct {
 	sql     *statements
 	tables  map[string]*table // set by Register, then never changed
 	listed  []*table          // in the order of Register
-	gaps    gaps
+	scanner *logscan.Scanner[string]
 	wakes   wakes
 	crowd   crowd
 	commits commits
@@ -116,8 +117,7 @@ func (s *Store) Close() error {
 	s.reads.close()
 	s.wakes.mu.Lock()   // from here on nothing is started
 	s.wakes.mu.Unlock() //nolint:staticcheck // it is only waited for
-	s.gaps.turn <- struct{}{}
-	s.gaps.leave()
+	s.scanner.Quiet()
 	s.work.Wait()
 	if s.options.Pool == nil {
 		s.pool.Close()

@@ -122,9 +122,12 @@ func TestIndexOfATableThatHasRows(t *testing.T) {
 		{"unique, empty", with(uow.Int, true, "count", long), nil},
 		{"another kind, empty", with(uow.Time, true, "count"), nil},
 		{"no longer, empty", with(uow.Int, false), nil},
+		{"again, empty", with(uow.Time, true, "count"), nil},
 		{"with a row", with(uow.Time, true, "count"), nil},
 		{"another kind, with a row", with(uow.Int, true, "count"), ErrMismatch},
 		{"a new index, with a row", with(uow.Time, true, "count", "new"), ErrMismatch},
+		{"no longer, with a row", with(uow.Time, false), nil},
+		{"again, with a row that was written meanwhile", with(uow.Time, true, "count"), ErrMismatch},
 	} {
 		s, err := o.OpenStore(t.Context(), needServer(t))
 		if err != nil {

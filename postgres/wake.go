@@ -40,7 +40,7 @@ func channelName(schema string) string {
 
 func (w *wakes) start(ctx context.Context, s *Store) {
 	w.ctx, w.me, w.notify = ctx, rand.Text(), make(chan struct{}, 1)
-	s.gaps.turn = make(chan struct{}, 1)
+	s.scanner = s.newScanner()
 	s.work.Go(func() { w.notifyOthers(s) })
 }
 

@@ -40,6 +40,12 @@ type Options struct {
 
 	// Synchronous says when a commit is on the disk. Default: Full.
 	Synchronous Synchronous
+
+	// FixedSchema leaves the schema to the user's own migrations, for which SchemaSQL
+	// has the text: Open creates no file, table or index and changes none, and returns
+	// ErrMismatch where something is missing, with the SQL that makes it. Default:
+	// false, Open creates what is missing.
+	FixedSchema bool
 }
 
 func (o Options) withDefaults() Options {

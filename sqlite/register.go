@@ -13,7 +13,8 @@ import (
 // Register implements driver.Store. It creates missing tables and indexes. An
 // index is added to a table only while the table is empty, since the store can't
 // read values out of bodies; the same is true of a change of an index' kind. An
-// index that is no longer declared is dropped, its column stays.
+// index that is no longer declared is dropped, its column stays. With
+// Options.FixedSchema it only compares.
 func (s *Store) Register(ctx context.Context, collections []driver.Collection) error {
 	tables := make(map[string]*table, len(collections))
 	taken := map[string]string{}
@@ -26,6 +27,9 @@ func (s *Store) Register(ctx context.Context, collections []driver.Collection) e
 		err := s.writer.do(ctx, func(c *conn) error {
 			if desc.Table != nil {
 				return t.checkMapped(c)
+			}
+			if s.options.FixedSchema {
+				return checkFixed(c, desc)
 			}
 			return registerTable(c, desc)
 		})
@@ -71,10 +75,8 @@ func registerTable(c *conn, desc driver.Collection) error {
 	if len(existing) == 0 {
 		return createTable(c, desc)
 	}
-	for name, kind := range map[string]string{"id": "TEXT", "version": "INTEGER", "sequence": "INTEGER", "body": "ANY"} {
-		if existing[name] != kind {
-			return fmt.Errorf("%w: column %s is %q, want %s: the table was not made by this package", ErrMismatch, name, existing[name], kind)
-		}
+	if err := checkOwnColumns(existing); err != nil {
+		return err
 	}
 	known, err := declaredIndexes(c, desc.Name)
 	if err != nil {
@@ -98,17 +100,17 @@ func registerTable(c *conn, desc driver.Collection) error {
 	return nil
 }
 
-// createTable makes a table with rowids: for bodies of 2 KB it takes half the time
-// of one WITHOUT ROWID, whose upper pages would be full of bodies, and for small
-// ones the same.
-func createTable(c *conn, desc driver.Collection) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE TABLE %s (id TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, sequence INTEGER NOT NULL", quote(desc.Name))
-	for _, index := range desc.Indexes {
-		fmt.Fprintf(&b, ", %s %s", quote(index.Name), columnType(index.Kind))
+func checkOwnColumns(existing map[string]string) error {
+	for name, kind := range map[string]string{"id": "TEXT", "version": "INTEGER", "sequence": "INTEGER", "body": "ANY"} {
+		if existing[name] != kind {
+			return fmt.Errorf("%w: column %s is %q, want %s: the table was not made by this package", ErrMismatch, name, existing[name], kind)
+		}
 	}
-	b.WriteString(", body ANY NOT NULL) STRICT")
-	if err := c.script(b.String()); err != nil {
+	return nil
+}
+
+func createTable(c *conn, desc driver.Collection) error {
+	if err := c.script(createTableSQL(desc)); err != nil {
 		return err
 	}
 	for _, index := range desc.Indexes {
@@ -117,6 +119,19 @@ func createTable(c *conn, desc driver.Collection) error {
 		}
 	}
 	return nil
+}
+
+// createTableSQL makes a table with rowids: for bodies of 2 KB it takes half the time
+// of one WITHOUT ROWID, whose upper pages would be full of bodies, and for small
+// ones the same.
+func createTableSQL(desc driver.Collection) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CREATE TABLE %s (id TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, sequence INTEGER NOT NULL", quote(desc.Name))
+	for _, index := range desc.Indexes {
+		fmt.Fprintf(&b, ", %s %s", quote(index.Name), columnType(index.Kind))
+	}
+	b.WriteString(", body ANY NOT NULL) STRICT")
+	return b.String()
 }
 
 // changeIndex makes an existing table have an index that is new, or that was
@@ -128,14 +143,15 @@ func changeIndex(c *conn, collection string, index driver.Index, old declared, e
 			return err
 		}
 		if rows {
-			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows whose values only the application knows: copy the aggregates into a new collection", ErrMismatch, index.Name)
+			return fmt.Errorf("%w: index %s is new, or of another kind than before, and the table has rows, whose values only the application knows: "+
+				"make it by hand, while nobody writes: %s; UPDATE the column to the value of each row; %s", ErrMismatch, index.Name, addColumnSQL(collection, index), indexSQL(collection, index))
 		}
 		column, ok := existing[index.Name]
 		if ok && column != columnType(index.Kind) {
 			return fmt.Errorf("%w: column %s is %s, want %s: drop the empty table", ErrMismatch, index.Name, column, columnType(index.Kind))
 		}
 		if !ok {
-			if err := c.script(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(collection), quote(index.Name), columnType(index.Kind))); err != nil {
+			if err := c.script(addColumnSQL(collection, index)); err != nil {
 				return err
 			}
 		}
@@ -146,14 +162,22 @@ func changeIndex(c *conn, collection string, index driver.Index, old declared, e
 	return createIndex(c, collection, index)
 }
 
+func addColumnSQL(collection string, index driver.Index) string {
+	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(collection), quote(index.Name), columnType(index.Kind))
+}
+
 func indexName(collection, index string) string { return quote(collection + "." + index) }
 
-func createIndex(c *conn, collection string, index driver.Index) error {
+func createIndexSQL(collection string, index driver.Index) string {
 	format := "CREATE INDEX %s ON %s (%s, id)" // has the order of queries, which end with the id
 	if index.Unique {
 		format = "CREATE UNIQUE INDEX %s ON %s (%s)"
 	}
-	err := c.script(fmt.Sprintf(format, indexName(collection, index.Name), quote(collection), quote(index.Name)))
+	return fmt.Sprintf(format, indexName(collection, index.Name), quote(collection), quote(index.Name))
+}
+
+func createIndex(c *conn, collection string, index driver.Index) error {
+	err := c.script(createIndexSQL(collection, index))
 	if code(err) == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
 		return fmt.Errorf("%w: index %s is to be unique, and two rows have the same value: %w", ErrMismatch, index.Name, err)
 	}

@@ -21,7 +21,7 @@ const createVersions = `CREATE TABLE IF NOT EXISTS uow_schema (
 
 // migrate brings the package's own tables to the newest version. Processes that
 // open the same file at once take turns, each migration being one transaction.
-func migrate(c *conn) error {
+func (s *Store) migrate(c *conn) error {
 	files, err := fs.Glob(migrations, "schema/*.sql")
 	if err != nil {
 		return err
@@ -36,6 +36,9 @@ func migrate(c *conn) error {
 		}
 		if version == int64(len(files)) {
 			return nil
+		}
+		if s.options.FixedSchema {
+			return fmt.Errorf("%w: the package's tables are at version %d of %d, and Options.FixedSchema is set: SchemaSQL has what is missing", ErrMismatch, version, len(files))
 		}
 		if err := migrateOne(c, files[version], version); err != nil {
 			return wrap("migrate "+files[version], err)

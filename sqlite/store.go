@@ -34,12 +34,15 @@ func (o Options) OpenStore(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.checkThere(path); err != nil {
+		return nil, err
+	}
 	s := &Store{options: o.withDefaults(), location: at}
 	c, err := s.dialWriter(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
 	}
-	if err := migrate(c); err != nil {
+	if err := s.migrate(c); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w (%s)", err, path), c.close())
 	}
 	s.writer = newWriter(s, c)
