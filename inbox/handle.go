@@ -173,6 +173,9 @@ func (d *delivery) known(ctx context.Context, get func(ctx context.Context, ids 
 	known := make(map[string]*record, len(found))
 	for _, r := range found {
 		known[r.ID] = r
+		if r.Mark == nil && r.ID == ids[0] || r.Consumer == nil && r.ID == ids[1] || r.Stream == nil && r.ID != ids[0] && r.ID != ids[1] {
+			return nil, fmt.Errorf("inbox: the record %q is not what its id says", r.ID)
+		}
 	}
 	return known, nil
 }

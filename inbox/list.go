@@ -35,7 +35,11 @@ func (r *Records) List(ctx context.Context, db *uow.DB, f Filter) (marks []Mark,
 			return err
 		}
 		for _, found := range page {
-			marks = append(marks, *found.Mark)
+			mark, err := found.mark()
+			if err != nil {
+				return err
+			}
+			marks = append(marks, *mark)
 		}
 		next = place
 		return nil

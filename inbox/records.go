@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/uow-go/uow"
@@ -52,6 +53,14 @@ type Mark struct {
 	Unit      string
 	// Result is what HandleResult has kept; nil for none.
 	Result json.RawMessage `json:",omitempty"`
+}
+
+// mark returns the mark of a record that must be one.
+func (r *record) mark() (*Mark, error) {
+	if r.Mark == nil {
+		return nil, fmt.Errorf("inbox: the record %q is no mark", r.ID)
+	}
+	return r.Mark, nil
 }
 
 // place is how far a consumer has come in a stream.

@@ -57,7 +57,11 @@ func (in *Inbox) trim(ctx context.Context, u *uow.Unit, limit int) (int, error) 
 	}
 	self := known[0].Consumer
 	for _, r := range old {
-		self.Forgotten = later(self.Forgotten, r.Mark.Message.Time)
+		mark, err := r.mark()
+		if err != nil {
+			return 0, err
+		}
+		self.Forgotten = later(self.Forgotten, mark.Message.Time)
 		if err := records.Remove(r); err != nil {
 			return 0, err
 		}
