@@ -313,7 +313,7 @@ func resultsAreReplayed(k *kit) {
 			return want, nil
 		})
 		if err != nil || got == nil || *got != *want || r.Duplicate != (i > 0) {
-			k.broken("delivery %d should have the result %+v; got %+v, %+v, %v", i+1, want, got, r, err)
+			k.broken("delivery %d should have the result %+q; got %+q, %+v, %v", i+1, want, got, r, err)
 		}
 	}
 	c.handled(inbox.Message{ID: "none"}, noEffect)
