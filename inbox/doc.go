@@ -25,7 +25,7 @@
 // is inserted by the unit that has the effects, so that both are there or neither is.
 // A delivery is one unit:
 //
-//  1. Deliveries of one key take turns within the process (Records).
+//  1. Deliveries of one key take turns within the process (Inbox).
 //  2. The unit reads, by one question: the mark, what the consumer has forgotten, and the
 //     place of the stream.
 //  3. When there is a mark, it is a duplicate: the result that was kept is returned.

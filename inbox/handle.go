@@ -102,7 +102,7 @@ func (in *Inbox) handle(ctx context.Context, m Message, fn func(ctx context.Cont
 	if d.inOrder() {
 		turn = in.streamKey(m)
 	}
-	release, err := in.records.turns.take(ctx, turn)
+	release, err := in.turns.take(ctx, turn)
 	if err != nil {
 		return nil, Receipt{}, err
 	}

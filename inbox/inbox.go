@@ -45,8 +45,8 @@ const (
 	// holds its database's locks for writes while the message is handled; on SQLite
 	// that is the only writer.
 	BeforeHandling Claim = iota
-	// AtCommit sends the mark with all else. Within a process deliveries of a message
-	// wait for each other all the same. Those of several processes may be handled
+	// AtCommit sends the mark with all else. Deliveries of a message by one Inbox wait
+	// for each other all the same. Those of several processes may be handled
 	// at once, and all but one are rolled back: they take effect once, if that is all
 	// that they do. It is for consumers that run in one process, which it makes
 	// faster, and where handling does nothing but what the unit does.
@@ -54,11 +54,13 @@ const (
 )
 
 // Inbox handles the messages of one consumer, each once. It may be used from many
-// goroutines.
+// goroutines, and a process should have one for each consumer: deliveries of the same
+// message through it wait for each other without the database.
 type Inbox struct {
 	db      *uow.DB
 	records *Records
 	cfg     Config
+	turns   turns
 }
 
 // New makes the inbox of a consumer. The Records must be listed in the database's

@@ -60,7 +60,7 @@ func (in *Inbox) Skip(ctx context.Context, source, stream string, sequence int64
 	if !m.ordered() {
 		return fmt.Errorf("%w: skip needs a stream, and a sequence from 1 on", ErrInvalid)
 	}
-	release, err := in.records.turns.take(ctx, in.streamKey(m))
+	release, err := in.turns.take(ctx, in.streamKey(m))
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,8 @@ import (
 // has inboxes.
 //
 // A program makes them once, lists their Collections in uow.Config, and gives them to
-// each of its inboxes: deliveries of the same message through inboxes that share
-// Records wait for each other within the process.
-type Records struct {
-	all   *uow.Collection[record]
-	turns turns
-}
+// its inboxes. They may be used with many databases and from many goroutines.
+type Records struct{ all *uow.Collection[record] }
 
 // NewRecords makes the records of a program.
 func NewRecords() *Records {
