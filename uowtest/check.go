@@ -53,6 +53,7 @@ func Checks() []Check {
 		eventChecks(),
 		orderChecks(),
 		heldChecks(),
+		inboxChecks(),
 		hookChecks(),
 		cursorChecks(),
 		trimChecks(),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/inbox"
 )
 
 // schema has the collections that the checks use, in the order of the Config.
@@ -18,6 +19,7 @@ type schema struct {
 	members  *uow.Collection[member]
 	drafts   *uow.Collection[entry]  // disposable
 	clients  *uow.Collection[client] // in a table of the user's; nil when the store has none
+	records  *inbox.Records
 	codec    *letterCodec
 }
 
@@ -121,7 +123,8 @@ func newSchema(lacks Capabilities) schema {
 				{Name: "email", Kind: uow.String, Unique: unique, Value: func(m *member) any { return m.Email }},
 			},
 		}),
-		drafts: uow.Define(uow.CollectionConfig[entry]{Name: "drafts", Disposable: true}),
+		drafts:  uow.Define(uow.CollectionConfig[entry]{Name: "drafts", Disposable: true}),
+		records: inbox.NewRecords(),
 	}
 	if !lacks.Tables {
 		s.clients = newClients()
@@ -134,5 +137,5 @@ func (s schema) all() []uow.AnyCollection {
 	if s.clients != nil {
 		all = append(all, s.clients)
 	}
-	return all
+	return append(all, s.records.Collections()...)
 }

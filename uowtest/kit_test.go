@@ -45,7 +45,7 @@ func TestStoreWithoutOutbox(t *testing.T) {
 		}
 	}
 	h := newHarness(changes(refuse))
-	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true, Locking: true, Tables: true}
+	h.Lacks = Capabilities{Outbox: true, UniqueIndexes: true, Nesting: true, Locking: true, Tables: true}
 	TestStore(t, h)
 }
 
@@ -230,6 +230,23 @@ func breakages(t testing.TB) []breakage {
 		{"P23_discard", "counts all it was told", discardCountsAll()},
 		{"P23_discard_stays", "holds what was discarded", holdsDiscarded()},
 		{"P23_held_belongs_to_its_cursor", "has one cursor for all", sharesCursors()},
+
+		{"P24_once_among_many_deliveries", "loses marks", losesMarks()},
+		{"P24_once_among_processes", "ignores versions", ignoresVersions()},
+		{"P24_once_among_processes", "loses marks", losesMarks()},
+		{"P24_mark_and_effects_are_one", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P24_mark_and_effects_are_one", "loses marks", losesMarks()},
+		{"P24_crash_between", "makes a flush visible", flushIsVisible()},
+		{"P24_crash_between", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P24_results_are_replayed", "loses zero characters", manglesBodies()},
+		{"P24_gaps_and_reorders", "loses places of streams", losesStreams()},
+		{"P24_gaps_and_reorders", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
+		{"P24_forgotten_messages", "keeps marks for ever", keepsMarks()},
+		{"P24_forgotten_messages", "does not know what it forgot", forgetsHowFar()},
+		{"P24_forgotten_messages", "ignores conditions", findIgnoresWhere()},
+		{"P24_marks_are_listed", "ignores the order", findIgnoresOrder()},
+		{"P24_marks_are_listed", "drops the last row of a query", findDropsLast()},
+		{"P24_marks_are_kept", "forgets everything", forgetsEverything()},
 
 		{"P25_before_commit_can_veto", "keeps what was flushed in a rollback", rollbackKeepsFlushed()},
 		{"P25_after_commit_runs_once_and_after", "says that it committed and did not", commitLies()},
