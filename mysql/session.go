@@ -28,6 +28,8 @@ type session struct {
 	conn *sql.Conn
 	raw  rawConn
 	dead bool // it is of no use any more
+	// hasty says that it waits for locks for a second only: see hurry.
+	hasty bool
 }
 
 // acquire takes a connection from the pool.
@@ -57,6 +59,13 @@ func (s *Store) acquire(ctx context.Context) (*session, error) {
 
 // release gives the connection back, or closes it when it is dead.
 func (c *session) release() {
+	if c.hasty && !c.dead {
+		ctx, cancel := cleanup()
+		defer cancel()
+		if _, err := c.run(ctx, newScript().do(patient), smallestPacket); err != nil {
+			c.dead = true
+		}
+	}
 	if c.dead {
 		_ = c.conn.Raw(func(any) error { return sqldriver.ErrBadConn })
 	}

@@ -28,6 +28,9 @@ type Store struct {
 	listed           []*table          // in the order of Register
 	gaps             gaps
 	subscribers      outbox.Subscribers
+	crowd            crowd
+	commits          commits
+	reads            reads
 
 	closed     atomic.Bool
 	background context.Context
@@ -56,7 +59,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	}
 	o = o.withDefaults()
 	s := &Store{options: o, db: o.DB, ownLevel: unknownLevel, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
-	s.gaps.turn = make(chan struct{}, 1)
+	s.gaps.turn, s.crowd.limit = make(chan struct{}, 1), crowdFrom
 	if s.db == nil {
 		db, err := o.newPool(dsn)
 		if err != nil {
@@ -69,6 +72,10 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 			_ = s.db.Close() // the first error tells more
 		}
 		return nil, err
+	}
+	s.reads = reads{store: s, open: map[*snapshot]struct{}{}, limit: maxSnapshots}
+	if n := s.db.Stats().MaxOpenConnections; n > 0 { // the units need some too
+		s.reads.limit, s.crowd.limit = min(maxSnapshots, n/2), min(s.crowd.limit, int32(n))
 	}
 	s.background, s.stop = context.WithCancel(context.Background())
 	s.work.Go(func() { s.maintain(s.background) })
@@ -109,6 +116,7 @@ func (s *Store) Close() error {
 		ended.Go(t.discard)
 	}
 	ended.Wait()
+	s.reads.close()
 	s.starting.Lock()   // from here on nothing is started
 	s.starting.Unlock() //nolint:staticcheck // it is only waited for
 	s.work.Wait()
