@@ -79,6 +79,15 @@ type commits struct {
 	led     bool
 	waiting []*request
 	groups  int // how many there were
+	// last is how many units the last group had, which ended then, and took so long. A
+	// leader waits for them to come again: full is closed when so many wait as are
+	// wanted. hurried is how many groups do not.
+	last    int
+	ended   time.Time
+	took    time.Duration
+	wanted  int
+	full    chan struct{}
+	hurried int
 	// left is what the last group has left, and until when that counts: the user may
 	// turn back versions by hand.
 	left      leavings
@@ -107,8 +116,48 @@ func (q *commits) join(r *request) (leads bool) {
 		return true
 	}
 	q.waiting = append(q.waiting, r)
+	if q.wanted > 0 && len(q.waiting) >= q.wanted {
+		close(q.full)
+		q.wanted = 0
+	}
 	return false
 }
+
+// linger waits for those of the last group to come again, for a part of the time that a
+// commit takes: they would otherwise wait for the whole of it, and then as many others
+// for theirs. Where they do not come, the next groups go at once.
+func (q *commits) linger() {
+	q.mu.Lock()
+	limit := min(q.took/2, maxLinger)
+	if q.hurried--; q.hurried > 0 || q.last == 0 || time.Since(q.ended) > q.took {
+		q.mu.Unlock()
+		return
+	}
+	before := len(q.waiting)
+	q.wanted, q.full = min(before+q.last, maxGroup)-1, make(chan struct{})
+	if before >= q.wanted {
+		close(q.full)
+	}
+	full := q.full
+	q.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-full:
+	case <-timer.C:
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wanted = 0
+	if 2*(len(q.waiting)-before) < q.last-1 {
+		q.hurried = hurriedFor
+	}
+}
+
+const (
+	maxLinger  = 5 * time.Millisecond
+	hurriedFor = 10 // groups
+)
 
 // wait returns what becomes of a request that has joined. A unit whose context ends
 // while nothing was begun for it goes away.
@@ -168,9 +217,10 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 }
 
 // next returns who leads after a group, or nil when nobody waits.
-func (q *commits) next(group []*request, clashed bool) *request {
+func (q *commits) next(group []*request, clashed bool, took time.Duration) *request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.last, q.ended, q.took = len(group), time.Now(), took
 	q.groups++
 	q.left, q.leftUntil = leavings{}, time.Now().Add(leftFor)
 	q.left.add(group)
@@ -234,7 +284,9 @@ func (t *tx) commitTogether(ctx context.Context, cs *driver.ChangeSet) error {
 // lead commits a group, and hands the leadership and the connection on.
 func (t *tx) lead(ctx context.Context, r *request) {
 	q := &t.store.commits
+	q.linger()
 	group, clashed := q.gather(r)
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.store.options.CommitTimeout)
 	defer cancel()
 	if err := t.inherit(ctx, r); err != nil {
@@ -244,7 +296,7 @@ func (t *tx) lead(ctx context.Context, r *request) {
 	} else {
 		t.runTogether(ctx, group)
 	}
-	next := q.next(group, clashed)
+	next := q.next(group, clashed, time.Since(began))
 	if next != nil {
 		next.conn = t.bequeath()
 	} else {

@@ -50,7 +50,7 @@ func (f *fixture) gathered(ctx func(i int) context.Context, gathered func(), set
 	if gathered != nil {
 		gathered()
 	}
-	if next := q.next(nil, false); next != nil {
+	if next := q.next(nil, false, 0); next != nil {
 		next.wake <- lead
 	}
 	errs := make([]error, len(sets))
