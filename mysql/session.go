@@ -123,8 +123,17 @@ type rowError struct{ error }
 
 func (e rowError) Unwrap() error { return e.error }
 
+// caught makes an error of a panic of the driver's: it trusts that what it gets is the
+// protocol. The connection is of no use then.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("mysql: the driver has panicked: %v", p)
+	}
+}
+
 // send sends statements and reads their answers to the end.
-func (c *session) send(ctx context.Context, query string, steps []step) error {
+func (c *session) send(ctx context.Context, query string, steps []step) (err error) {
+	defer caught(&err)
 	rows, err := c.raw.QueryContext(ctx, query, nil)
 	if err != nil {
 		return err

@@ -317,6 +317,9 @@ func (t *tx) abort() {
 		return
 	}
 	t.own.close()
+	if t.own != nil && t.own.broken.Load() {
+		t.conn.dead = true
+	}
 	s := newScript()
 	if t.begun || t.native {
 		s.do("ROLLBACK")
