@@ -18,6 +18,9 @@ type plan struct {
 	store  *Store
 	cs     *driver.ChangeSet
 	shifts []shift
+	// together says that the plan is a group's, which does not wait for rows, and
+	// locked that it has them already.
+	together, locked bool
 }
 
 // shift is what an inserted row goes on from.
@@ -66,7 +69,7 @@ func (s *Store) plan(cs *driver.ChangeSet) (*plan, error) {
 // locked in the order that all units share: by the writes themselves where they have
 // it, and before them otherwise.
 func (p *plan) writes(s *script) {
-	if len(p.cs.Checks) > 0 || len(p.cs.Releases) > 0 || !p.inOrder() {
+	if !p.locked && (p.together || len(p.cs.Checks) > 0 || len(p.cs.Releases) > 0 || !p.inOrder()) {
 		p.locks(s)
 	}
 	for _, r := range p.cs.Releases {
@@ -140,6 +143,9 @@ func (p *plan) locks(s *script) {
 			}
 			n++
 		}
+		if p.together {
+			mode = forUpdate + skipLocked
+		}
 		t := p.store.tables[rows[0].Collection]
 		in(rows[:n], func(part []*driver.Write) { p.lock(s, t, part, mode) })
 		rows = rows[n:]
@@ -208,7 +214,7 @@ func (p *plan) memories(s *script, t *table, rows []*driver.Write, version func(
 }
 
 func (p *plan) update(s *script, t *table, rows []*driver.Write) {
-	if len(rows) <= few || t.desc.SelfReferring {
+	if len(rows) <= few && !p.together || t.desc.SelfReferring {
 		for _, w := range rows {
 			t.updateOne(s, w)
 		}
@@ -367,9 +373,10 @@ func (p *plan) counts(s *script) {
 	}
 }
 
-// marker appends the statement that marks the unit as committed. A unit that appends
-// messages takes a lane by it, before any position is given.
-func (p *plan) marker(s *script, appends bool) {
+// marker appends the statement that marks the unit as committed, and those that are
+// committed with it. Who appends messages takes a lane by it, before any position is
+// given.
+func (p *plan) marker(s *script, appends bool, others ...*request) {
 	rows, demanded := s.takeDemand()
 	s.add("INSERT INTO ", p.store.schema, "uow_units (unit, at, lane) VALUES (").hex(key(p.cs.Unit)).add(", UTC_TIMESTAMP(6), ")
 	if appends {
@@ -379,6 +386,9 @@ func (p *plan) marker(s *script, appends bool) {
 	}
 	if demanded { // as demandRows
 		s.add(" + 0 * (", most, "(ROW_COUNT() <> ").int(int64(rows)).add("))")
+	}
+	for _, r := range others {
+		s.add("), (").hex(key(r.cs.Unit)).add(", UTC_TIMESTAMP(6), -1")
 	}
 	s.do(")")
 }

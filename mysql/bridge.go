@@ -26,6 +26,8 @@ type bridge struct {
 	db   *sql.DB
 	tx   *sql.Tx
 	open atomic.Int32 // rows
+	// broken says that the driver has panicked, and its connection can't go on.
+	broken atomic.Bool
 }
 
 var (
@@ -63,6 +65,18 @@ func (b *bridge) close() {
 // busy reports whether there are open rows, which the connection must be read out of
 // before it can do anything else.
 func (b *bridge) busy() bool { return b != nil && b.open.Load() > 0 }
+
+// guard is deferred around the driver: a panic of it ends the transaction.
+func (b *bridge) guard(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	*err = fmt.Errorf("mysql: the driver has panicked: %v", p)
+	b.broken.Store(true)
+	failed := *err
+	b.t.lost.CompareAndSwap(nil, &failed)
+}
 
 // note keeps an error that has ended the transaction, and lets errors.Is find
 // ErrRetryable in it.
@@ -110,7 +124,8 @@ func (b *bridge) Prepare(query string) (sqldriver.Stmt, error) {
 }
 
 // PrepareContext implements driver.ConnPrepareContext of database/sql.
-func (b *bridge) PrepareContext(ctx context.Context, query string) (sqldriver.Stmt, error) {
+func (b *bridge) PrepareContext(ctx context.Context, query string) (prepared sqldriver.Stmt, err error) {
+	defer b.guard(&err)
 	if b.busy() {
 		return nil, errBusy
 	}
@@ -128,16 +143,17 @@ func (b *bridge) PrepareContext(ctx context.Context, query string) (sqldriver.St
 
 // ExecContext prepares too, but for what the server can't prepare, as SAVEPOINT on
 // MySQL: it has then parsed it as one statement.
-func (b *bridge) ExecContext(ctx context.Context, query string, args []sqldriver.NamedValue) (sqldriver.Result, error) {
+func (b *bridge) ExecContext(ctx context.Context, query string, args []sqldriver.NamedValue) (result sqldriver.Result, err error) {
+	defer b.guard(&err)
 	stmt, err := b.PrepareContext(ctx, query)
 	if code(err) == codeNotPreparable && len(args) == 0 {
-		result, err := b.raw.ExecContext(ctx, query, nil)
+		result, err = b.raw.ExecContext(ctx, query, nil)
 		return result, b.note(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	result, err := stmt.(ownStmt).ExecContext(ctx, args)
+	result, err = stmt.(ownStmt).ExecContext(ctx, args)
 	_ = stmt.Close() // what it is about has been answered
 	return result, err
 }
@@ -157,16 +173,18 @@ type ownStmt struct {
 }
 
 // ExecContext implements driver.StmtExecContext of database/sql.
-func (s ownStmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (sqldriver.Result, error) {
+func (s ownStmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue) (result sqldriver.Result, err error) {
+	defer s.b.guard(&err)
 	if s.b.busy() {
 		return nil, errBusy
 	}
-	result, err := s.rawStmt.ExecContext(ctx, args)
+	result, err = s.rawStmt.ExecContext(ctx, args)
 	return result, s.b.note(err)
 }
 
 // QueryContext implements driver.StmtQueryContext of database/sql.
-func (s ownStmt) QueryContext(ctx context.Context, args []sqldriver.NamedValue) (sqldriver.Rows, error) {
+func (s ownStmt) QueryContext(ctx context.Context, args []sqldriver.NamedValue) (result sqldriver.Rows, err error) {
+	defer s.b.guard(&err)
 	if s.b.busy() {
 		return nil, errBusy
 	}
@@ -200,13 +218,16 @@ type ownRows struct {
 }
 
 // Next implements driver.Rows of database/sql.
-func (r *ownRows) Next(dest []sqldriver.Value) error { return r.b.note(r.rawRows.Next(dest)) }
+func (r *ownRows) Next(dest []sqldriver.Value) (err error) {
+	defer r.b.guard(&err)
+	return r.b.note(r.rawRows.Next(dest))
+}
 
 // Close implements driver.Rows of database/sql.
-func (r *ownRows) Close() error {
-	err := r.rawRows.Close()
+func (r *ownRows) Close() (err error) {
+	defer r.b.guard(&err)
 	if !r.closed.Swap(true) {
-		r.b.open.Add(-1)
+		defer r.b.open.Add(-1)
 	}
-	return err
+	return r.rawRows.Close()
 }

@@ -24,6 +24,12 @@ func (t *tx) Flush(ctx context.Context, cs *driver.ChangeSet) error {
 	if err != nil {
 		return t.fail(err)
 	}
+	if err := t.ownSnapshot(ctx, p.existing()); err != nil {
+		if len(t.nested) > 0 { // nothing happened, which is what undoes the nested part
+			return err
+		}
+		return t.fail(err)
+	}
 	if err := t.flush(ctx, p); err != nil {
 		return err
 	}
@@ -114,9 +120,20 @@ func (t *tx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 
 func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	t.own.close()
+	t.leaveSnapshot()
 	if cs.Empty() && !t.flushed && !t.native {
 		return t.commitReads()
 	}
+	crowded := t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if crowded && t.shareable(cs) {
+		return t.commitTogether(ctx, cs)
+	}
+	return t.commitAlone(ctx, cs)
+}
+
+// commitAlone commits in a transaction of the unit's own.
+func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	p, err := t.store.plan(cs)
 	if err != nil {
 		return err

@@ -27,6 +27,17 @@
 //     then all writes with the COMMIT. Each further read is one more.
 //   - A unit that only reads pays one for the end of its snapshot.
 //
+// In a crowd, when more than a few reads and commits are under way at once, units share
+// trips: those that come while others are under way wait for these, and then go
+// together. The first reads, if they are by ids, share one snapshot, and commits one
+// transaction, and so one flush of the server's log. Each unit keeps its own outcome:
+// what can't be committed with the others is told so, or tried again by itself. Units go
+// by themselves that have flushed, locked rows or run their own SQL, that are
+// serializable or large, those on tables of the user's, and all at RepeatableRead and
+// Serializable. A unit that flushes or locks rows after a read that was shared gets a
+// newer snapshot, in which all that it has read is the same, or is refused with
+// ErrRetryable, or the conflict.
+//
 // Change sets that are larger than the server's max_allowed_packet are sent in parts.
 // Text that is not this package's own is sent in forms that can't be taken for anything
 // but a literal, in every sql_mode: quoted where it has no backslash, with quotes

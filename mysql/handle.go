@@ -116,6 +116,7 @@ func (t *tx) enterNative(ctx context.Context) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
+	t.leaveSnapshot() // which the user's own SQL ends
 	if err := t.connect(ctx); err != nil {
 		return err
 	}

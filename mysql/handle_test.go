@@ -1,10 +1,12 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,4 +158,44 @@ func TestDeadlockInOwnSQL(t *testing.T) {
 	if failed != 1 || sum != 2 {
 		t.Errorf("%d units failed, want 1; the sum is %d, want 2", failed, sum)
 	}
+}
+
+// TestDriverPanics has the driver get an answer twice, on which it panics as it takes
+// the second for the answer to its next question.
+func TestDriverPanics(t *testing.T) {
+	p := newProxy(t)
+	dsn := newDatabase(t)
+	f := open(t, through(t, dsn, p.address), Options{MaxConns: 1})
+	f.quiet()
+	execute(t, f.store, "CREATE TABLE notes (text VARCHAR(20))")
+	var asked atomic.Bool
+	var answers atomic.Int32
+	err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		if _, err := Tx(u).ExecContext(ctx, "INSERT INTO notes VALUES ('a')"); err != nil {
+			return err
+		}
+		p.watch(func(m packet) verdict {
+			if m.client {
+				asked.Store(bytes.Contains(m.body, []byte("SAVEPOINT uow_0")))
+			} else if asked.Swap(false) {
+				answers.Add(1)
+				return twice
+			}
+			return forward
+		})
+		return u.Nested(ctx, func(ctx context.Context, u *uow.Unit) error {
+			_, err := Tx(u).ExecContext(ctx, "INSERT INTO notes VALUES ('b')")
+			return err
+		})
+	})
+	p.watch(nil)
+	if err == nil || !strings.Contains(err.Error(), "panicked") || answers.Load() != 1 {
+		t.Errorf("got %v, want an error that says so; %d answers came twice", err, answers.Load())
+	}
+	var n int
+	f.must(f.store.db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM notes").Scan(&n))
+	if n != 0 {
+		t.Errorf("%d rows of a unit that failed are there", n)
+	}
+	f.add("the store goes on")
 }

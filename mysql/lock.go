@@ -20,6 +20,13 @@ func (t *tx) GetForUpdate(ctx context.Context, collection string, ids []string) 
 		return nil, err
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	wanted := make([]*driver.Write, len(ids))
+	for i, id := range ids {
+		wanted[i] = &driver.Write{Collection: collection, ID: id}
+	}
+	if err := t.ownSnapshot(ctx, wanted); err != nil {
+		return nil, err
+	}
 	began, s := !t.begun, newScript()
 	if err := t.opening(s, t.level(), false); err != nil {
 		return nil, err

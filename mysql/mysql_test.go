@@ -22,6 +22,25 @@ func TestStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { uowtest.TestStore(t, harness(newDatabase(t), options, byHandle())) })
 	}
+	t.Run("Crowd", func(t *testing.T) {
+		h := harness(newDatabase(t), Options{}, byHandle())
+		alone, again := h.Open, h.Reopen
+		crowded := func(db *uow.DB) *uow.DB {
+			s := db.Store().(*Store)
+			s.crowd.limit = 0
+			conns := make([]*session, 16) // each has a goroutine of the driver's, and stays
+			for i := range conns {
+				conns[i], _ = s.acquire(context.Background())
+			}
+			for _, c := range conns {
+				c.release()
+			}
+			return db
+		}
+		h.Open = func(t testing.TB, cfg uow.Config) *uow.DB { return crowded(alone(t, cfg)) }
+		h.Reopen = func(t testing.TB, cfg uow.Config) *uow.DB { return crowded(again(t, cfg)) }
+		uowtest.TestStore(t, h)
+	})
 }
 
 // TestStoreOtherwise repeats checks that other options, or other ways to the unit's

@@ -32,6 +32,7 @@ const (
 	forward verdict = iota
 	cutBefore
 	cutAfter
+	twice // which no network does; but the driver must not be trusted with it
 )
 
 func newProxy(t testing.TB) *proxy {
@@ -115,8 +116,13 @@ func (p *proxy) pump(to io.Writer, from io.Reader, client bool) error {
 		if _, err := to.Write(frame); err != nil {
 			return err
 		}
-		if v == cutAfter {
+		switch v {
+		case cutAfter:
 			return errCut
+		case twice:
+			if _, err := to.Write(frame); err != nil {
+				return err
+			}
 		}
 	}
 }

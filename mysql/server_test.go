@@ -19,7 +19,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// The tests use the server of MYSQL_DSN (or MYSQL_TEST_DSN), whose user may create
+// The tests use the server of MYSQL_DSN (or UOW_MYSQL), whose user may create
 // databases; else one that listens at 127.0.0.1:3306 and lets root in without a
 // password; else one that they start from the binaries of an installed MariaDB. Where
 // there is none they are skipped, or fail with REQUIRE_SERVICES=1.
@@ -52,7 +52,7 @@ func needServer(t testing.TB) string {
 
 func findServer() (dsn string, stop func(), err error) {
 	stop = func() {}
-	for _, name := range []string{"MYSQL_DSN", "MYSQL_TEST_DSN"} {
+	for _, name := range []string{"MYSQL_DSN", "UOW_MYSQL"} {
 		if dsn := os.Getenv(name); dsn != "" {
 			return dsn, stop, nil
 		}

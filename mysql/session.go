@@ -28,6 +28,8 @@ type session struct {
 	conn *sql.Conn
 	raw  rawConn
 	dead bool // it is of no use any more
+	// hasty says that it waits for locks for a second only: see hurry.
+	hasty bool
 }
 
 // acquire takes a connection from the pool.
@@ -57,6 +59,13 @@ func (s *Store) acquire(ctx context.Context) (*session, error) {
 
 // release gives the connection back, or closes it when it is dead.
 func (c *session) release() {
+	if c.hasty && !c.dead {
+		ctx, cancel := cleanup()
+		defer cancel()
+		if _, err := c.run(ctx, newScript().do(patient), smallestPacket); err != nil {
+			c.dead = true
+		}
+	}
 	if c.dead {
 		_ = c.conn.Raw(func(any) error { return sqldriver.ErrBadConn })
 	}
@@ -114,8 +123,17 @@ type rowError struct{ error }
 
 func (e rowError) Unwrap() error { return e.error }
 
+// caught makes an error of a panic of the driver's: it trusts that what it gets is the
+// protocol. The connection is of no use then.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("mysql: the driver has panicked: %v", p)
+	}
+}
+
 // send sends statements and reads their answers to the end.
-func (c *session) send(ctx context.Context, query string, steps []step) error {
+func (c *session) send(ctx context.Context, query string, steps []step) (err error) {
+	defer caught(&err)
 	rows, err := c.raw.QueryContext(ctx, query, nil)
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ type Store struct {
 	listed           []*table          // in the order of Register
 	scanner          *logscan.Scanner[int64]
 	subscribers      outbox.Subscribers
+	crowd            crowd
+	commits          commits
+	reads            reads
 
 	closed     atomic.Bool
 	background context.Context
@@ -58,6 +61,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	o = o.withDefaults()
 	s := &Store{options: o, db: o.DB, ownLevel: unknownLevel, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
 	s.scanner = s.newScanner()
+	s.crowd.limit = crowdFrom
 	if s.db == nil {
 		db, err := o.newPool(dsn)
 		if err != nil {
@@ -70,6 +74,10 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 			_ = s.db.Close() // the first error tells more
 		}
 		return nil, err
+	}
+	s.reads = reads{store: s, open: map[*snapshot]struct{}{}, limit: maxSnapshots}
+	if n := s.db.Stats().MaxOpenConnections; n > 0 { // the units need some too
+		s.reads.limit, s.crowd.limit = min(maxSnapshots, n/2), min(s.crowd.limit, int32(n))
 	}
 	s.background, s.stop = context.WithCancel(context.Background())
 	s.work.Go(func() { s.maintain(s.background) })
@@ -110,6 +118,7 @@ func (s *Store) Close() error {
 		ended.Go(t.discard)
 	}
 	ended.Wait()
+	s.reads.close()
 	s.starting.Lock()   // from here on nothing is started
 	s.starting.Unlock() //nolint:staticcheck // it is only waited for
 	s.work.Wait()

@@ -16,10 +16,11 @@ type tx struct {
 	readOnly     bool
 	serializable bool
 
-	mu    sync.Mutex // a unit's goroutine, and Store.Close
-	conn  *session
-	begun bool // the server has a transaction open, unless the user's own SQL has ended it
-	ended bool
+	mu     sync.Mutex  // a unit's goroutine, and Store.Close
+	shared *sharedRead // the snapshot, as long as it is not the unit's own
+	conn   *session
+	begun  bool // the server has a transaction open, unless the user's own SQL has ended it
+	ended  bool
 	// failed is why the transaction can only be rolled back.
 	failed error
 
@@ -89,6 +90,11 @@ func (t *tx) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.use(c)
+}
+
+// use makes a connection the transaction's.
+func (t *tx) use(c *session) error {
 	if err := t.store.adopt(t); err != nil {
 		c.release()
 		return err
@@ -174,44 +180,90 @@ func (t *tx) gone() error {
 
 // Get implements driver.Tx.
 func (t *tx) Get(ctx context.Context, collection string, ids []string) (rows []driver.Row, err error) {
-	err = t.read(ctx, collection, func(table *table, s *script) error {
+	table, err := t.store.table(collection)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	crowded := t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	if crowded && t.fresh() && table.desc.Table == nil && len(ids) <= maxReadIDs {
+		if err := t.usable(ctx); err != nil {
+			return nil, err
+		}
+		if rows, ok, err := t.getTogether(ctx, table, ids); ok || err != nil {
+			return rows, err
+		}
+	}
+	err = t.read(ctx, func(s *script) error {
+		rows = nil
 		table.get(s, ids, "", table.collect(&rows))
 		return nil
 	})
+	if err == nil && t.shared != nil {
+		t.shared.got(table, ids, rows)
+	}
 	return rows, err
+}
+
+// fresh reports whether nothing has happened in the transaction, and others may share
+// what does.
+func (t *tx) fresh() bool {
+	return t.conn == nil && t.shared == nil && t.state == (state{}) && t.level() == ReadCommitted
 }
 
 // Find implements driver.Tx.
 func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows []driver.Row, err error) {
-	err = t.read(ctx, collection, func(table *table, s *script) error {
+	table, err := t.store.table(collection)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	err = t.read(ctx, func(s *script) error {
+		rows = nil
 		return table.find(s, q, table.collect(&rows))
 	})
+	if err == nil && t.shared != nil {
+		t.shared.found(table, q, rows)
+	}
 	return rows, err
 }
 
 // Count implements driver.Tx.
 func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n int64, err error) {
-	err = t.read(ctx, collection, func(table *table, s *script) error { return table.count(s, q, &n) })
+	table, err := t.store.table(collection)
+	if err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.crowd.enter()
+	defer t.store.crowd.leave()
+	err = t.read(ctx, func(s *script) error { return table.count(s, q, &n) })
+	if err == nil && t.shared != nil {
+		t.shared.counted(table, q, n)
+	}
 	return n, err
 }
 
 // read runs a query in the unit's snapshot, which the first one takes in the same
-// round trip.
-func (t *tx) read(ctx context.Context, collection string, query func(table *table, s *script) error) error {
-	table, err := t.store.table(collection)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// round trip, with mu held.
+func (t *tx) read(ctx context.Context, query func(s *script) error) error {
 	if err := t.usable(ctx); err != nil {
 		return err
+	}
+	if t.shared != nil {
+		return t.readOn(ctx, query)
 	}
 	s := newScript()
 	if err := t.opening(s, max(t.store.options.Isolation, RepeatableRead), false); err != nil {
 		return err
 	}
-	if err := query(table, s); err != nil {
+	if err := query(s); err != nil {
 		return err
 	}
 	if s.err != nil {
@@ -265,6 +317,9 @@ func (t *tx) abort() {
 		return
 	}
 	t.own.close()
+	if t.own != nil && t.own.broken.Load() {
+		t.conn.dead = true
+	}
 	s := newScript()
 	if t.begun || t.native {
 		s.do("ROLLBACK")
@@ -282,8 +337,13 @@ func (t *tx) abort() {
 	t.begun, t.native = false, false
 }
 
-// release gives the connection back.
+// release gives the connection back, and the snapshot.
 func (t *tx) release() {
+	t.leaveSnapshot()
+	t.giveBack()
+}
+
+func (t *tx) giveBack() {
 	if t.conn == nil {
 		return
 	}

@@ -17,14 +17,14 @@ import (
 
 // TestOppositeOrder has 32 goroutines change the same rows of two collections, one
 // half of them in the opposite order of the other, and demands that no server
-// reports a deadlock and that every change counts.
+// reports a deadlock, where none is promised, and that every change counts.
 func TestOppositeOrder(t *testing.T) {
 	for _, s := range stores.All(&local) {
 		t.Run(s.Name, func(t *testing.T) {
 			noGoroutineLeft(t)
 			o := newOpposite(t, s)
 			o.run(chance(t))
-			if n := o.deadlocks.Load(); n > 0 {
+			if n := o.deadlocks.Load(); n > 0 && !s.Server.Deadlocks {
 				t.Errorf("%d deadlocks", n)
 			}
 			o.compare()

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/mysqldialect"
 	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/integration/internal/example"
+	"github.com/uow-go/uow/mysql"
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
@@ -25,6 +27,7 @@ type Receipt struct {
 
 func onPostgres(u *uow.Unit) bun.IDB { return bun.NewDB(postgres.SQL(u), pgdialect.New()) }
 func onSQLite(u *uow.Unit) bun.IDB   { return bun.NewDB(sqlite.SQL(u), sqlitedialect.New()) }
+func onMySQL(u *uow.Unit) bun.IDB    { return bun.NewDB(mysql.SQL(u), mysqldialect.New()) }
 
 // pay is one unit's work.
 func pay(ctx context.Context, u *uow.Unit, bank *example.Bank, orm bun.IDB, id string, amount int64) (balance int64, err error) {
@@ -70,3 +73,5 @@ func TestPostgres(t *testing.T)            { prove(t, example.Postgres(t), onPos
 func TestPostgresTransaction(t *testing.T) { prove(t, example.Postgres(t), onPostgres, payOrNot) }
 func TestSQLite(t *testing.T)              { prove(t, example.SQLite(t), onSQLite, pay) }
 func TestSQLiteTransaction(t *testing.T)   { prove(t, example.SQLite(t), onSQLite, payOrNot) }
+func TestMySQL(t *testing.T)               { prove(t, example.MySQL(t), onMySQL, pay) }
+func TestMySQLTransaction(t *testing.T)    { prove(t, example.MySQL(t), onMySQL, payOrNot) }

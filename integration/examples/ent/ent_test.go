@@ -13,6 +13,7 @@ import (
 	"github.com/uow-go/uow/integration/examples/ent/client"
 	"github.com/uow-go/uow/integration/examples/ent/client/receipt"
 	"github.com/uow-go/uow/integration/internal/example"
+	"github.com/uow-go/uow/mysql"
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
@@ -24,6 +25,10 @@ func onPostgres(u *uow.Unit) *entsql.Driver {
 
 func onSQLite(u *uow.Unit) *entsql.Driver {
 	return entsql.OpenDB(dialect.SQLite, sqlite.SQL(u))
+}
+
+func onMySQL(u *uow.Unit) *entsql.Driver {
+	return entsql.OpenDB(dialect.MySQL, mysql.SQL(u))
 }
 
 // pay is one unit's work.
@@ -71,6 +76,7 @@ func prove(t *testing.T, bank *example.Bank, open func(u *uow.Unit) *entsql.Driv
 
 func TestPostgres(t *testing.T) { prove(t, example.Postgres(t), onPostgres) }
 func TestSQLite(t *testing.T)   { prove(t, example.SQLite(t), onSQLite) }
+func TestMySQL(t *testing.T)    { prove(t, example.MySQL(t), onMySQL) }
 
 // TestTransaction has transactions of ent's, which are nested units: one that is
 // rolled back takes its changes of tracked accounts along.

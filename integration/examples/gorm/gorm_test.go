@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	gormsqlite "github.com/libtnb/sqlite"
+	gormmysql "gorm.io/driver/mysql"
 	gormpostgres "gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/integration/internal/example"
+	"github.com/uow-go/uow/mysql"
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
@@ -31,6 +33,10 @@ func onPostgres(u *uow.Unit) (*gorm.DB, error) {
 
 func onSQLite(u *uow.Unit) (*gorm.DB, error) {
 	return gorm.Open(gormsqlite.New(gormsqlite.Config{Conn: sqlite.SQL(u)}), &gorm.Config{SkipDefaultTransaction: true})
+}
+
+func onMySQL(u *uow.Unit) (*gorm.DB, error) {
+	return gorm.Open(gormmysql.New(gormmysql.Config{Conn: mysql.SQL(u)}), &gorm.Config{SkipDefaultTransaction: true})
 }
 
 // within puts a unit under a GORM that was opened once: it keeps what it has learnt of
@@ -89,6 +95,8 @@ func TestPostgres(t *testing.T)            { prove(t, example.Postgres(t), onPos
 func TestPostgresTransaction(t *testing.T) { prove(t, example.Postgres(t), onPostgres, payOrNot) }
 func TestSQLite(t *testing.T)              { prove(t, example.SQLite(t), onSQLite, pay) }
 func TestSQLiteTransaction(t *testing.T)   { prove(t, example.SQLite(t), onSQLite, payOrNot) }
+func TestMySQL(t *testing.T)               { prove(t, example.MySQL(t), onMySQL, pay) }
+func TestMySQLTransaction(t *testing.T)    { prove(t, example.MySQL(t), onMySQL, payOrNot) }
 
 // TestOpenedOnce has one GORM for all units. It never has a connection of its own.
 func TestOpenedOnce(t *testing.T) {

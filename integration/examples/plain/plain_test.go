@@ -4,10 +4,12 @@ package plain
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/integration/internal/example"
+	"github.com/uow-go/uow/mysql"
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
@@ -35,8 +37,14 @@ func onPostgres(ctx context.Context, u *uow.Unit, bank *example.Bank, id string,
 	return balance, outbox.Append(u, outbox.Message{Topic: "payments", Key: id, Type: "Paid"})
 }
 
-// onSQLite is the same by database/sql.
-func onSQLite(ctx context.Context, u *uow.Unit, bank *example.Bank, id string, amount int64) (balance int64, err error) {
+// handle is what sqlite.Tx and mysql.Tx have of database/sql.
+type handle interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// byDatabaseSQL is the same by database/sql, on SQLite and MySQL.
+func byDatabaseSQL(ctx context.Context, u *uow.Unit, tx handle, bank *example.Bank, id string, amount int64) (balance int64, err error) {
 	account, err := bank.Accounts.In(u).Get(ctx, "alice")
 	if err != nil {
 		return 0, err
@@ -46,7 +54,6 @@ func onSQLite(ctx context.Context, u *uow.Unit, bank *example.Bank, id string, a
 		return 0, err
 	}
 
-	tx := sqlite.Tx(u)
 	if _, err := tx.ExecContext(ctx, `INSERT INTO receipts VALUES (?, ?, ?)`, id, account.ID, amount); err != nil {
 		return 0, err
 	}
@@ -67,6 +74,13 @@ func TestPostgres(t *testing.T) {
 func TestSQLite(t *testing.T) {
 	bank := example.SQLite(t)
 	bank.Prove(t, func(ctx context.Context, u *uow.Unit, id string, amount int64) (int64, error) {
-		return onSQLite(ctx, u, bank, id, amount)
+		return byDatabaseSQL(ctx, u, sqlite.Tx(u), bank, id, amount)
+	})
+}
+
+func TestMySQL(t *testing.T) {
+	bank := example.MySQL(t)
+	bank.Prove(t, func(ctx context.Context, u *uow.Unit, id string, amount int64) (int64, error) {
+		return byDatabaseSQL(ctx, u, mysql.Tx(u), bank, id, amount)
 	})
 }

@@ -26,7 +26,7 @@ type Account struct {
 type Bank struct {
 	*uow.DB
 	Accounts *uow.Collection[Account]
-	// SQL returns a unit as a *sql.DB: it is postgres.SQL or sqlite.SQL.
+	// SQL returns a unit as a *sql.DB: it is postgres.SQL, sqlite.SQL or mysql.SQL.
 	SQL func(u *uow.Unit) *sql.DB
 }
 
@@ -41,12 +41,13 @@ func (b *Bank) config() uow.Config {
 	return uow.Config{Collections: []uow.AnyCollection{b.Accounts}}
 }
 
-// fill makes the table of the user's, and stores an account.
-func (b *Bank) fill(t testing.TB) *Bank {
+const receipts = `CREATE TABLE receipts (id varchar(100) PRIMARY KEY, account_id varchar(100) NOT NULL, amount bigint NOT NULL)`
+
+// fill makes the table of the user's by exec, and stores an account.
+func (b *Bank) fill(t testing.TB, exec func(ctx context.Context, u *uow.Unit) error) *Bank {
 	t.Helper()
 	err := b.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-		_, err := b.SQL(u).ExecContext(ctx, `CREATE TABLE receipts (id text PRIMARY KEY, account_id text NOT NULL, amount bigint NOT NULL)`)
-		return errors.Join(err, b.Accounts.In(u).Add(&Account{ID: "alice", Balance: 100}))
+		return errors.Join(exec(ctx, u), b.Accounts.In(u).Add(&Account{ID: "alice", Balance: 100}))
 	})
 	if err != nil {
 		t.Fatal(err)

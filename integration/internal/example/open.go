@@ -2,6 +2,7 @@ package example
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	driver "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/integration/internal/servers"
+	"github.com/uow-go/uow/mysql"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
 )
@@ -27,7 +31,7 @@ func SQLite(t testing.TB) *Bank {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	b.DB, b.SQL = db, sqlite.SQL
-	return b.fill(t)
+	return b.fill(t, b.makeReceipts)
 }
 
 // Postgres opens a bank in a schema of the test's.
@@ -40,7 +44,61 @@ func Postgres(t testing.TB) *Bank {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	b.DB, b.SQL = db, postgres.SQL
-	return b.fill(t)
+	return b.fill(t, b.makeReceipts)
+}
+
+// makeReceipts makes the table of the user's in a unit.
+func (b *Bank) makeReceipts(ctx context.Context, u *uow.Unit) error {
+	_, err := b.SQL(u).ExecContext(ctx, receipts)
+	return err
+}
+
+// MySQL opens a bank in a database of the test's. There tables are not made in a unit:
+// the server would commit it.
+func MySQL(t testing.TB) *Bank {
+	t.Helper()
+	b := newBank()
+	dsn := newDatabase(t)
+	runMySQL(t, dsn, receipts)
+	db, err := mysql.Open(t.Context(), dsn, b.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	b.DB, b.SQL = db, mysql.SQL
+	return b.fill(t, func(context.Context, *uow.Unit) error { return nil })
+}
+
+// newDatabase makes a database that is dropped when the test is over, and returns its
+// dsn.
+func newDatabase(t testing.TB) string {
+	t.Helper()
+	var local servers.Local
+	t.Cleanup(local.Close)
+	dsn := local.MySQL(t)
+	name := fmt.Sprintf("uow_example_%d_%d", os.Getpid(), time.Now().UnixNano())
+	runMySQL(t, dsn, "CREATE DATABASE "+name)
+	t.Cleanup(func() { runMySQL(t, dsn, "DROP DATABASE "+name) })
+	cfg, err := driver.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DBName = name
+	return cfg.FormatDSN()
+}
+
+func runMySQL(t testing.TB, dsn, query string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	db, err := sql.Open("mysql", dsn)
+	if err == nil {
+		_, err = db.ExecContext(ctx, query)
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		t.Errorf("%s: %v", query, err)
+	}
 }
 
 // newSchema makes a schema that is dropped when the test is over, and returns a dsn

@@ -2,15 +2,11 @@ package servers
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -40,13 +36,14 @@ func (l *Local) Postgres(t testing.TB) string {
 }
 
 // MySQL returns the dsn, in the form of go-sql-driver, of a MySQL or MariaDB that
-// tests share: that of MYSQL_DSN or UOW_MYSQL, or of 127.0.0.1:3306.
+// tests share: that of MYSQL_DSN or UOW_MYSQL, of 127.0.0.1:3306, or one that is
+// started.
 func (l *Local) MySQL(t testing.TB) string {
 	t.Helper()
 	f := &l.mysql
-	f.once.Do(func() { f.dsn, f.err = findMySQL() })
+	f.once.Do(func() { f.dsn, f.stop, f.err = findMySQL() })
 	if f.err != nil {
-		Missing(t, "MySQL or MariaDB: set MYSQL_DSN, or start one at 127.0.0.1:3306 with an account root or test that has no password", f.err)
+		Missing(t, "MySQL or MariaDB: set MYSQL_DSN, start one at 127.0.0.1:3306 with an account root or test that has no password, or install mariadb-server", f.err)
 	}
 	return f.dsn
 }
@@ -96,33 +93,4 @@ func reachable(dsn string) error {
 		return err
 	}
 	return c.Close(ctx)
-}
-
-func findMySQL() (dsn string, err error) {
-	for _, name := range []string{"MYSQL_DSN", "UOW_MYSQL"} {
-		if dsn := os.Getenv(name); dsn != "" {
-			return dsn, nil
-		}
-	}
-	var errs []error
-	for _, name := range []string{"root", "test"} {
-		cfg := mysql.NewConfig()
-		cfg.User, cfg.Net, cfg.Addr, cfg.Timeout = name, "tcp", "127.0.0.1:3306", 5*time.Second
-		err := ping(cfg.FormatDSN())
-		if err == nil {
-			return cfg.FormatDSN(), nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", name, err))
-	}
-	return "", errors.Join(errs...)
-}
-
-func ping(dsn string) error {
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return errors.Join(db.PingContext(ctx), db.Close())
 }

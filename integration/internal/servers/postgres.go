@@ -229,7 +229,7 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
 	}
-	for _, name := range []string{"postgres", "nobody"} {
+	for _, name := range []string{"postgres", "mysql", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
 			continue
@@ -241,7 +241,7 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 		}
 		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 	}
-	return nil, errors.New("a server does not run as root, and there is no user postgres or nobody")
+	return nil, errors.New("a server does not run as root, and there is no user postgres, mysql or nobody")
 }
 
 func freePort() (string, error) {

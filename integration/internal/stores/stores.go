@@ -2,6 +2,7 @@ package stores
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,8 @@ type Server struct {
 	Protocol faultproxy.Protocol
 	// Deadlock is what the protocol's errors say of a deadlock (Message.Text).
 	Deadlock string
+	// Deadlocks says that units may deadlock all the same, and are retried then.
+	Deadlocks bool
 	// Address returns where the server listens.
 	Address func(t testing.TB) string
 }
@@ -79,7 +82,7 @@ func (s Store) Open(t testing.TB, o Options) *Database {
 
 // All returns all stores.
 func All(local *servers.Local) []Store {
-	return append([]Store{memoryStore(), filesStore(), sqliteStore()}, postgresStores(local)...)
+	return slices.Concat([]Store{memoryStore(), filesStore(), sqliteStore()}, postgresStores(local), mysqlStores(local))
 }
 
 // WithServer returns those that have a server.
