@@ -47,7 +47,8 @@ type scanned struct {
 // earlier can be read, or never will be: it waits a little for transactions that may
 // still write before what it has found, and calls those who subscribed when it is
 // over later. Transactions that do not write to the outbox are never waited for.
-func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	after, limit := query.After, query.Limit
 	if limit <= 0 {
 		return nil, after, ctx.Err()
 	}
@@ -59,7 +60,7 @@ func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []strin
 		if err != nil {
 			return nil, after, err
 		}
-		rows, err := s.readLog(ctx, after, limit, topics)
+		rows, err := s.readLog(ctx, query)
 		if err != nil || len(rows) == 0 {
 			return nil, after, err
 		}
@@ -93,18 +94,8 @@ func taken(rows []scanned, limit int) (messages []outbox.Message, next int64) {
 
 // readLog reads what can be seen after a position, by one statement, which has one
 // snapshot.
-func (s *Store) readLog(ctx context.Context, after int64, limit int, topics []string) (rows []scanned, err error) {
-	sc := newScript()
-	if len(topics) == 0 {
-		sc.add("SELECT position, 1, ", messageColumns, " FROM ", s.schema, "uow_outbox WHERE position > ").int(after).
-			add(" ORDER BY position LIMIT ").int(int64(limit))
-	} else { // of what is not wanted only the positions are sent
-		sc.add(`SELECT m.position, w.position IS NOT NULL, w.id, w.topic, w.ordering_key, w.type, w.aggregatetype, w.aggregateid,
-			w.sequence, w.headers, CAST(w.created_at AS CHAR), w.payload FROM (SELECT position FROM `, s.schema, "uow_outbox WHERE position > ").
-			int(after).add(" ORDER BY position LIMIT ").int(int64(max(limit, 1000))).
-			add(") AS m LEFT JOIN ", s.schema, "uow_outbox AS w ON w.position = m.position AND w.topic IN (").
-			list(len(topics), func(i int) { sc.text(topics[i], unlimited) }).add(") ORDER BY m.position")
-	}
+func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []scanned, err error) {
+	sc := s.scanQuery(wanted)
 	sc.query(func(row []sqldriver.Value) (err error) {
 		r := scanned{position: number(row[0]), wanted: number(row[1]) != 0}
 		if r.wanted {

@@ -40,7 +40,8 @@ type scanned struct {
 // earlier can be read, or never will be: it waits a little for transactions that may
 // still write before what it has found, and calls those who subscribed when it is
 // over later. Transactions that do not write to the outbox are never waited for.
-func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	after, limit := query.After, query.Limit
 	if limit <= 0 {
 		return nil, after, ctx.Err()
 	}
@@ -52,7 +53,7 @@ func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []strin
 		if err != nil {
 			return nil, after, err
 		}
-		rows, err := s.readLog(ctx, after, limit, topics)
+		rows, err := s.readLog(ctx, query)
 		if err != nil || len(rows) == 0 {
 			return nil, after, err
 		}
@@ -85,12 +86,8 @@ func taken(rows []scanned, limit int) (messages []outbox.Message, next int64) {
 }
 
 // readLog reads what can be seen after a position, with one snapshot.
-func (s *Store) readLog(ctx context.Context, after int64, limit int, topics []string) (rows []scanned, err error) {
-	query := step{statement: s.sql.scan, args: newArgs(3).int(after).int(int64(limit))}
-	if len(topics) > 0 {
-		window := max(int64(limit), 1000) // of which only the positions are sent
-		query = step{statement: s.sql.scanTopics, args: newArgs(3).int(after).int(window).texts(len(topics), func(i int) string { return topics[i] })}
-	}
+func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []scanned, err error) {
+	query := s.scanQuery(wanted)
 	query.row = func(row [][]byte) (err error) {
 		r := scanned{position: number(row[0]), wanted: truth(row[1])}
 		if r.wanted {

@@ -165,8 +165,8 @@ func closedLog(k *kit) {
 	ctx := k.Context()
 	k.must("Close", k.db.Close())
 	calls := map[string]func() error{
-		"Acquire": func() error { _, err := r.log.Acquire(ctx, "relay"); return err },
-		"Scan":    func() error { _, _, err := r.log.Scan(ctx, 0, 1, nil); return err },
+		"Acquire": func() error { _, err := r.log.Acquire(ctx, outbox.Claim{Cursor: "relay", Force: true}); return err },
+		"Scan":    func() error { _, _, err := r.log.Scan(ctx, outbox.Query{Limit: 1}); return err },
 		"Held":    func() error { _, err := r.log.Held(ctx, "relay", outbox.HeldFilter{}); return err },
 		"Settle":  func() error { return r.log.Settle(ctx, r.lease, outbox.Settlement{Position: 1}) },
 		"Redrive": func() error { _, err := r.log.Redrive(ctx, "relay", []int64{1}); return err },
