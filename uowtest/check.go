@@ -55,6 +55,7 @@ func Checks() []Check {
 		heldChecks(),
 		hookChecks(),
 		cursorChecks(),
+		sharingChecks(),
 		trimChecks(),
 		readingChecks(),
 		queryChecks(),

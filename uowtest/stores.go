@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/outbox"
@@ -174,6 +175,9 @@ func closedLog(k *kit) {
 		"Trim":    func() error { _, err := r.log.Trim(ctx, k.clock.Now(), 1); return err },
 		"Stats":   func() error { _, err := r.log.Stats(ctx); return err },
 		"Drop":    func() error { return r.log.Drop(ctx, "relay") },
+		"Release": func() error { return r.log.Release(ctx, r.lease) },
+		"Join":    func() error { _, err := r.log.Join(ctx, "relay", "me", time.Hour); return err },
+		"Resplit": func() error { return r.log.Resplit(ctx, []outbox.Lease{r.lease}, 2) },
 	}
 	for name, call := range calls {
 		if err := call(); err == nil || errors.Is(err, outbox.ErrLeaseLost) {
