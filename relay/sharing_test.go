@@ -110,9 +110,9 @@ func TestP21_RelaysShareThePartitions(t *testing.T) {
 func TestP21_AnotherTakesThePartitionsOfARelayThatDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		dead, down := false, errors.New("no route")
+		dead, down := atomic.Bool{}, errors.New("no route")
 		log := &faultyLog{Log: f.log, fault: func(string) (error, error) {
-			if dead {
+			if dead.Load() {
 				return down, nil
 			}
 			return nil, nil
@@ -127,13 +127,13 @@ func TestP21_AnotherTakesThePartitionsOfARelayThatDied(t *testing.T) {
 		if a.n.Load() == 0 || b.n.Load() == 0 {
 			t.Errorf("one of both delivered nothing: %d and %d", a.n.Load(), b.n.Load())
 		}
-		dead = true
+		dead.Store(true)
 		pass(lease)
 		f.traffic(2)
 		pass(time.Second)
 		f.wantAll("a lease after one has died")
 
-		dead = false // it is back, has lost its leases, and gets its share again
+		dead.Store(false) // it is back, has lost its leases, and gets its share again
 		pass(2 * lease)
 		before := a.n.Load()
 		f.traffic(4)
@@ -150,22 +150,22 @@ func TestP21_AnotherTakesThePartitionsOfARelayThatDied(t *testing.T) {
 func TestP21_RelayPausedBeyondItsLeaseIsFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		resume, stopped := make(chan struct{}), false
+		resume, stopped := make(chan struct{}), atomic.Bool{}
 		log := &faultyLog{Log: f.log, fault: func(string) (error, error) {
-			if stopped {
+			if stopped.Load() {
 				<-resume // as by SIGSTOP
 			}
 			return nil, nil
 		}}
 		paused := f.run(relay.Config{Log: log, Lease: lease, Partitions: 2, Publisher: relay.Each(func(ctx context.Context, m outbox.Message) relay.Result {
-			if stopped {
+			if stopped.Load() {
 				<-resume
 			}
 			return f.to.take(ctx, m)
 		}, 1)})
 		f.traffic(1)
 		pass(time.Second)
-		stopped = true
+		stopped.Store(true)
 		f.traffic(2)
 		pass(time.Second)
 		f.member(relay.Config{Partitions: 2})
@@ -174,7 +174,7 @@ func TestP21_RelayPausedBeyondItsLeaseIsFenced(t *testing.T) {
 		pass(time.Second)
 		f.wantAll("while one is paused")
 		before := f.cursor()
-		stopped = false
+		stopped.Store(false)
 		close(resume)
 		pass(0)
 		if after := f.cursor(); after.Position < before.Position || after.Retrying+after.Waiting+after.Parked > 0 {
