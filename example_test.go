@@ -124,7 +124,7 @@ func Example_events() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	all, _, err := messages.Scan(ctx, 0, 10, nil)
+	all, _, err := messages.Scan(ctx, outbox.Query{Limit: 10})
 	if err != nil {
 		log.Fatal(err)
 	}

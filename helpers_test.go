@@ -81,7 +81,7 @@ func (d *desk) log() []outbox.Message {
 	if err != nil {
 		d.Fatal(err)
 	}
-	messages, _, err := log.Scan(d.Context(), 0, 1000, nil)
+	messages, _, err := log.Scan(d.Context(), outbox.Query{Limit: 1000})
 	if err != nil {
 		d.Fatal(err)
 	}

@@ -24,7 +24,7 @@
 //
 // # The directory
 //
-//	uow.json                     the version of the format: {"format":1}
+//	uow.json                     the version of the format: {"format":2}
 //	README.md                    for people
 //	lock                         locked by flock while the directory is open
 //	collections/<name>/<id>.json rows

@@ -116,7 +116,7 @@ func TestFailedSync(t *testing.T) {
 	if err := adding("c")(s); !errors.Is(err, ErrBroken) || errors.Is(err, uow.ErrInDoubt) {
 		t.Errorf("a unit after it: got %v, want ErrBroken", err)
 	}
-	if _, err := s.Acquire(t.Context(), "relay"); !errors.Is(err, ErrBroken) {
+	if _, err := s.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Force: true}); !errors.Is(err, ErrBroken) {
 		t.Errorf("a cursor after it: got %v, want ErrBroken", err)
 	}
 	if _, err := s.db.Resolve(t.Context(), doubt.Unit); !errors.Is(err, ErrBroken) {

@@ -11,8 +11,15 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// format is the version of everything in the directory.
-const format = 1
+// format is the version of everything in the directory that is written, and all from
+// oldestFormat on can be read: what the newer ones have more is left out where there is
+// none of it. Format 2 has partitions of cursors, and the identity of the log.
+const (
+	format       = 2
+	oldestFormat = 1
+)
+
+func knownFormat(f int) bool { return f >= oldestFormat && f <= format }
 
 // journal is the file to which commits are written. Its methods are called by one
 // goroutine at a time.
@@ -123,7 +130,7 @@ func parseJournal(name string, content []byte) (*read, error) {
 	if err := json.Unmarshal(payloads[0], &head); err != nil || head.From < 1 {
 		return nil, fmt.Errorf("%w: %s: the first line is none of a journal", ErrDamaged, name)
 	}
-	if head.Format != format {
+	if !knownFormat(head.Format) {
 		return nil, fmt.Errorf("%w: %s has format %d, this program knows %d", ErrFormat, name, head.Format, format)
 	}
 	j := &read{name: name, headed: true, from: head.From, raw: payloads[1:]}

@@ -151,7 +151,7 @@ func TestChains(t *testing.T) {
 }
 
 func TestNewerJournals(t *testing.T) {
-	if _, err := parseJournal("j", appendLine(nil, []byte(`{"format":2,"from":1}`))); !errors.Is(err, ErrFormat) {
+	if _, err := parseJournal("j", appendLine(nil, []byte(`{"format":3,"from":1}`))); !errors.Is(err, ErrFormat) {
 		t.Errorf("got %v, want ErrFormat", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"github.com/uow-go/uow/outbox"
 )
 
 // readme tells people what they see.
@@ -77,10 +79,20 @@ func checkFormat(w *writer) error {
 	if err := json.Unmarshal(content, &f); err != nil || f.Format < 1 {
 		return fmt.Errorf("%w: %s says no format", ErrDamaged, formatFile)
 	}
-	if f.Format != format {
+	if !knownFormat(f.Format) {
 		return fmt.Errorf("%w: it is %d, this program knows %d: use a newer program", ErrFormat, f.Format, format)
 	}
-	return nil
+	if f.Format == format {
+		return nil
+	}
+	return writeFormat(w) // so that older programs leave alone what they do not understand
+}
+
+func writeFormat(w *writer) error {
+	if err := w.replace(formatFile, fmt.Appendf(nil, "{\"format\":%d}\n", format)); err != nil {
+		return err
+	}
+	return w.SyncDir(".")
 }
 
 // create makes a new directory. The file with the format is the last: without it
@@ -95,6 +107,7 @@ func create(w *writer) error {
 		return err
 	}
 	s := &state{log: newLog()}
+	s.log.ID = outbox.NewLogID()
 	stateContent, err := s.encode()
 	if err != nil {
 		return err
@@ -119,10 +132,7 @@ func create(w *writer) error {
 	if err := w.syncDirs(map[string]bool{".": true, log: true, journals: true}); err != nil {
 		return err
 	}
-	if err := w.replace(formatFile, fmt.Appendf(nil, "{\"format\":%d}\n", format)); err != nil {
-		return err
-	}
-	return w.SyncDir(".")
+	return writeFormat(w)
 }
 
 // checkUnused makes sure that a directory without a format has no data, and removes

@@ -89,7 +89,7 @@ func TestFilesAreForPeople(t *testing.T) {
 }
 `,
 		"README.md": readme,
-		"uow.json":  "{\"format\":1}\n",
+		"uow.json":  "{\"format\":2}\n",
 	} {
 		if all[name] != want {
 			t.Errorf("%s is\n%s\nwant\n%s", name, all[name], want)
@@ -135,7 +135,7 @@ func TestRefusals(t *testing.T) {
 		"a row that is removed and is not": {func(dir string) error {
 			return copyFile(dir, gone(key{"documents", "gone"}), place(key{"documents", "gone"}))
 		}, ErrForeign, "gone.json"},
-		"a newer format":                     {write(formatFile, `{"format":2}`), ErrFormat, "it is 2, this program knows 1"},
+		"a newer format":                     {write(formatFile, `{"format":3}`), ErrFormat, "it is 3, this program knows 2"},
 		"a format that is none":              {write(formatFile, `x`), ErrDamaged, formatFile},
 		"no format, and data":                {func(dir string) error { return os.Remove(filepath.Join(dir, formatFile)) }, ErrDamaged, formatFile},
 		"a state that was edited":            {change(stateFile, `"end": 1`, `"end": 2`), ErrDamaged, stateFile},

@@ -80,7 +80,7 @@ func (s *simulated) digest() (string, error) {
 			}
 		}
 	}
-	messages, _, err := s.Scan(context.Background(), 0, 1000, nil)
+	messages, _, err := s.Scan(context.Background(), outbox.Query{Limit: 1000})
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +183,7 @@ func scratching(remove bool) step {
 }
 
 func acquiring(s *simulated) (err error) {
-	s.leases["relay"], err = s.Acquire(context.Background(), "relay")
+	s.leases["relay"], err = s.Acquire(context.Background(), outbox.Claim{Cursor: "relay", Force: true})
 	return err
 }
 

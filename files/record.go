@@ -62,6 +62,7 @@ type (
 		Dropped  bool       `json:"dropped,omitempty"`
 		Position int64      `json:"position"`
 		Epoch    int64      `json:"epoch"`
+		Split    int        `json:"split,omitempty"`
 		Hold     []holdJSON `json:"hold,omitempty"`
 		Gone     []int64    `json:"gone,omitempty"`
 	}
@@ -177,7 +178,7 @@ func (m *messageJSON) message() driver.Message {
 func cursorsJSON(changes []mvcc.CursorChange) []cursorJSON {
 	out := make([]cursorJSON, len(changes))
 	for i, c := range changes {
-		out[i] = cursorJSON{Name: text(c.Name), Dropped: c.Dropped, Position: c.Position, Epoch: c.Epoch, Gone: c.Gone}
+		out[i] = cursorJSON{Name: text(c.Name), Dropped: c.Dropped, Position: c.Position, Epoch: c.Epoch, Split: c.Split, Gone: c.Gone}
 		for _, h := range c.Hold {
 			out[i].Hold = append(out[i].Hold, holdJSON{
 				Position: h.Position,
@@ -194,7 +195,7 @@ func cursorsJSON(changes []mvcc.CursorChange) []cursorJSON {
 }
 
 func (c *cursorJSON) change() mvcc.CursorChange {
-	out := mvcc.CursorChange{Name: string(c.Name), Dropped: c.Dropped, Position: c.Position, Epoch: c.Epoch, Gone: c.Gone}
+	out := mvcc.CursorChange{Name: string(c.Name), Dropped: c.Dropped, Position: c.Position, Epoch: c.Epoch, Split: c.Split, Gone: c.Gone}
 	for _, h := range c.Hold {
 		out.Hold = append(out.Hold, outbox.Hold{
 			Position: h.Position,

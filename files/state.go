@@ -44,6 +44,7 @@ type span struct {
 
 type stateJSON struct {
 	Format   int          `json:"format"`
+	Log      string       `json:"log"`
 	Applied  int64        `json:"applied"`
 	End      int64        `json:"end"`
 	Epochs   int64        `json:"epochs"`
@@ -86,6 +87,7 @@ func newLog() mvcc.Log { return mvcc.Log{Cursors: map[string]*mvcc.Cursor{}} }
 func (s *state) encode() ([]byte, error) {
 	out := stateJSON{
 		Format:   format,
+		Log:      s.log.ID,
 		Applied:  s.applied,
 		End:      s.log.End,
 		Epochs:   s.log.Epochs,
@@ -94,7 +96,7 @@ func (s *state) encode() ([]byte, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.log.Cursors)) {
 		c := s.log.Cursors[name]
-		change := mvcc.CursorChange{Name: name, Position: c.Position, Epoch: c.Epoch}
+		change := mvcc.CursorChange{Name: name, Position: c.Position, Epoch: c.Epoch, Split: c.Split}
 		for _, position := range slices.Sorted(maps.Keys(c.Held)) {
 			change.Hold = append(change.Hold, c.Held[position])
 		}
@@ -113,14 +115,17 @@ func readState(d disk) (*state, error) {
 	if err := unsealJSON(stateFile, content, &in); err != nil {
 		return nil, err
 	}
-	if in.Format != format {
+	if !knownFormat(in.Format) {
 		return nil, fmt.Errorf("%w: %s has format %d, this program knows %d", ErrFormat, stateFile, in.Format, format)
 	}
 	s := &state{applied: in.Applied, log: newLog(), segments: in.Segments, trimmed: in.Trimmed}
-	s.log.End, s.log.Epochs = in.End, in.Epochs
+	s.log.End, s.log.Epochs, s.log.ID = in.End, in.Epochs, in.Log
+	if s.log.ID == "" { // of format 1
+		s.log.ID = outbox.NewLogID()
+	}
 	for _, c := range in.Cursors {
 		change := c.change()
-		cursor := &mvcc.Cursor{Position: change.Position, Epoch: change.Epoch, Held: map[int64]outbox.Hold{}}
+		cursor := &mvcc.Cursor{Position: change.Position, Epoch: change.Epoch, Split: change.Split, Held: map[int64]outbox.Hold{}}
 		for _, h := range change.Hold {
 			cursor.Held[h.Position] = h
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/driver"
 )
 
@@ -224,7 +225,7 @@ func (f *fixture) exactly(ids []string, changes map[string]int64, messages int) 
 	}
 	log, next := []driver.Message{}, int64(0)
 	for {
-		some, after, err := f.store.Scan(f.Context(), next, 100, nil)
+		some, after, err := f.store.Scan(f.Context(), outbox.Query{After: next, Limit: 100})
 		f.must(err)
 		if after == next {
 			break

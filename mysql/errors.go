@@ -57,6 +57,7 @@ var (
 // The server's errors that mean something here.
 const (
 	codeShutdown         = 1053
+	codeColumn           = 1060 // the column is there
 	codeDuplicate        = 1062
 	codeSyntax           = 1064
 	codeAborted          = 1152

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	sqldriver "database/sql/driver"
@@ -17,71 +16,55 @@ func (s *Store) change() *script {
 	return sc
 }
 
-// Acquire implements outbox.Log. The one row of uow_state puts those who acquire at
-// once in an order.
-func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
-	lease := outbox.Lease{Cursor: cursor}
-	sc := s.change().add("UPDATE ", s.schema, "uow_state SET epochs = LAST_INSERT_ID(epochs + 1)").end().
-		add("INSERT INTO ", s.schema, "uow_outbox_cursor (name, position, epoch) VALUES (").text(cursor, maxID).
-		do(", 0, LAST_INSERT_ID()) ON DUPLICATE KEY UPDATE epoch = VALUES(epoch)").
-		add("SELECT position, epoch FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, maxID).
-		query(func(row []sqldriver.Value) error {
-			lease.Position, lease.Epoch = number(row[0]), number(row[1])
-			return nil
-		}).do("COMMIT")
-	if err := s.do(ctx, "acquire", sc); err != nil {
-		return outbox.Lease{}, err
-	}
-	return lease, nil
-}
-
 // Settle implements outbox.Log: one round trip, and one more where messages are to be
-// held. The cursor's row is locked first.
+// held. The partition's row is locked first.
 func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
 	c, err := s.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.release()
-	sc := s.change().add("SELECT ", most, "(COUNT(*) <> 1) FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Cursor, unlimited).
-		add(" AND epoch = ").int(lease.Epoch).add(forUpdate).query(nil)
+	sc := s.leased(s.change(), lease, settlement)
 	if len(settlement.Hold) > 0 {
-		if sc, err = s.hold(ctx, c, sc, lease.Cursor, settlement.Hold); err != nil {
-			return s.settleFailed(ctx, c, err)
+		if sc, err = s.hold(ctx, c, sc, lease, settlement.Hold); err != nil {
+			return s.settleFailed(ctx, c, lease, err)
 		}
 	}
 	if len(settlement.Release) > 0 {
 		s.release(sc, lease.Cursor, settlement.Release)
 	}
-	if settlement.Position > 0 {
-		sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET position = ").int(settlement.Position).
-			add(" WHERE name = ").text(lease.Cursor, unlimited).end()
+	if settlement.Position > 0 || lease.TTL > 0 {
+		sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET expires_at = UTC_TIMESTAMP(6) + INTERVAL ").int(lease.TTL.Microseconds()).add(" MICROSECOND")
+		if settlement.Position > 0 {
+			sc.add(", position = ").int(settlement.Position)
+		}
+		sc.add(" WHERE name = ").text(lease.Row(), unlimited).end()
 	}
 	if _, err := c.run(ctx, sc.do("COMMIT"), s.maxPacket); err != nil {
-		return s.settleFailed(ctx, c, err)
+		return s.settleFailed(ctx, c, lease, err)
 	}
 	return nil
 }
 
-func (s *Store) settleFailed(ctx context.Context, c *session, err error) error {
+func (s *Store) settleFailed(ctx context.Context, c *session, lease outbox.Lease, err error) error {
 	if !c.dead {
 		c.rollback(s.maxPacket)
 	}
 	if code(err) == codeRange {
-		return fmt.Errorf("mysql: settle: %w", outbox.ErrLeaseLost)
+		return s.refused(ctx, lease)
 	}
 	return s.wrap(ctx, "settle", err)
 }
 
 // hold runs the script and returns one that holds messages, but for those at or
-// before the cursor that are not held: they were discarded, and stay so.
-func (s *Store) hold(ctx context.Context, c *session, sc *script, cursor string, holds []outbox.Hold) (*script, error) {
-	passed, held := int64(0), map[int64]bool{}
+// before the position that are not held: they were discarded, and stay so.
+func (s *Store) hold(ctx context.Context, c *session, sc *script, lease outbox.Lease, holds []outbox.Hold) (*script, error) {
+	cursor, passed, held := lease.Cursor, int64(0), map[int64]bool{}
 	positions := make([]int64, len(holds))
 	for i := range holds {
 		positions[i] = holds[i].Position
 	}
-	sc.add("SELECT position FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, unlimited).
+	sc.add("SELECT position FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Row(), unlimited).
 		query(func(row []sqldriver.Value) error { passed = number(row[0]); return nil }).
 		add("SELECT position FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).
 		add(" AND position IN ").positions(positions).add(forUpdate).
@@ -130,7 +113,7 @@ func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilte
 	if !filter.DueAt.IsZero() {
 		sc.add(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ").time(filter.DueAt).add(")")
 	}
-	sc.add(" ORDER BY h.position")
+	inShare(sc, "m", filter.Share).add(" ORDER BY h.position")
 	if filter.Limit > 0 {
 		sc.add(" LIMIT ").int(int64(filter.Limit))
 	}
@@ -180,7 +163,11 @@ func counting(s *script, n *int) *script {
 
 // Drop implements outbox.Log.
 func (s *Store) Drop(ctx context.Context, cursor string) error {
-	return s.do(ctx, "drop", s.change().
-		add("DELETE FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, unlimited).end().
-		add("DELETE FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).end().do("COMMIT"))
+	sc := s.change().add("DELETE FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(cursor, unlimited).add(" AND part_of = ''").end()
+	if cursor != "" {
+		sc.add("DELETE FROM ", s.schema, "uow_outbox_cursor WHERE part_of = ").text(cursor, unlimited).end()
+	}
+	return s.do(ctx, "drop", sc.
+		add("DELETE FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).end().
+		add("DELETE FROM ", s.schema, "uow_outbox_member WHERE `cursor` = ").text(cursor, unlimited).end().do("COMMIT"))
 }

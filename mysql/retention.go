@@ -22,7 +22,7 @@ func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, e
 	}
 	var old []int64
 	sc := newScript().add("SELECT m.position, m.created_at < ").time(before).
-		add(" FROM ", s.schema, "uow_outbox m WHERE m.position <= (SELECT MIN(position) FROM ", s.schema, "uow_outbox_cursor)",
+		add(" FROM ", s.schema, "uow_outbox m WHERE m.position <= (SELECT MIN(position) FROM ", s.schema, "uow_outbox_cursor WHERE split = 0)",
 			" AND NOT EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_held h WHERE h.position = m.position) ORDER BY m.position LIMIT ").
 		int(int64(limit) + young).query(func(row []sqldriver.Value) error {
 		if len(old) < limit && number(row[1]) != 0 {
@@ -61,9 +61,9 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	sc.add("SELECT GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)),",
 		" (SELECT COUNT(*) FROM (SELECT 1 FROM ", s.schema, "uow_outbox LIMIT ").int(counted+1).add(") AS some),",
 		" COALESCE((SELECT table_rows FROM information_schema.tables WHERE table_name = 'uow_outbox' AND table_schema = ").quoted(s.database).
-		add("), 0) FROM ", s.schema, "uow_state").
+		add("), 0), log_id FROM ", s.schema, "uow_state").
 		query(func(row []sqldriver.Value) error {
-			stats.End, stats.Messages = number(row[0]), number(row[1])
+			stats.End, stats.Messages, stats.Log = number(row[0]), number(row[1]), text(row[3])
 			if stats.Messages > counted {
 				stats.Messages = max(stats.Messages, number(row[2]))
 			}
@@ -82,6 +82,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		return nil
 	})
 	err = s.do(ctx, "stats", sc.do("COMMIT"))
+	stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
 	return stats, err
 }
 
@@ -89,10 +90,10 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 // at all of a backlog would cost too much.
 func (s *Store) cursorStats(sc *script) *script {
 	count := func(state string) string {
-		return " (SELECT COUNT(*) FROM " + s.schema + "uow_outbox_held h WHERE h.cursor = c.name AND h.state = '" + state + "'),"
+		return " (SELECT COUNT(*) FROM " + s.schema + "uow_outbox_held h WHERE h.cursor = IF(c.part_of = '', c.name, c.part_of) AND h.state = '" + state + "'),"
 	}
 	return sc.add("SELECT c.name, c.position, c.epoch,", count("retrying"), count("waiting"), count("parked"),
 		" CAST((SELECT m.created_at FROM ", s.schema, "uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1) AS CHAR),",
 		" CAST((SELECT MIN(m.created_at) FROM ", s.schema, "uow_outbox_held h JOIN ", s.schema,
-		"uow_outbox m ON m.position = h.position WHERE h.cursor = c.name) AS CHAR) FROM ", s.schema, "uow_outbox_cursor c ORDER BY c.name")
+		"uow_outbox m ON m.position = h.position WHERE h.cursor = IF(c.part_of = '', c.name, c.part_of)) AS CHAR) FROM ", s.schema, "uow_outbox_cursor c WHERE c.split = 0 ORDER BY c.name")
 }

@@ -34,24 +34,14 @@ func (s *Store) newScanner() *logscan.Scanner[int64] {
 // earlier can be read, or never will be: it waits a little for transactions that may
 // still write before what it has found, and calls those who subscribed when it is
 // over later. Transactions that do not write to the outbox are never waited for.
-func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
-	return s.scanner.Scan(ctx, after, limit, topics)
+func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	return s.scanner.Scan(ctx, query)
 }
 
 // readLog reads what can be seen after a position, by one statement, which has one
 // snapshot.
-func (s *Store) readLog(ctx context.Context, after int64, limit int, topics []string) (rows []logscan.Row, err error) {
-	sc := newScript()
-	if len(topics) == 0 {
-		sc.add("SELECT position, 1, ", messageColumns, " FROM ", s.schema, "uow_outbox WHERE position > ").int(after).
-			add(" ORDER BY position LIMIT ").int(int64(limit))
-	} else { // of what is not wanted only the positions are sent
-		sc.add(`SELECT m.position, w.position IS NOT NULL, w.id, w.topic, w.ordering_key, w.type, w.aggregatetype, w.aggregateid,
-			w.sequence, w.headers, CAST(w.created_at AS CHAR), w.payload FROM (SELECT position FROM `, s.schema, "uow_outbox WHERE position > ").
-			int(after).add(" ORDER BY position LIMIT ").int(int64(max(limit, 1000))).
-			add(") AS m LEFT JOIN ", s.schema, "uow_outbox AS w ON w.position = m.position AND w.topic IN (").
-			list(len(topics), func(i int) { sc.text(topics[i], unlimited) }).add(") ORDER BY m.position")
-	}
+func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []logscan.Row, err error) {
+	sc := s.scanQuery(wanted)
 	sc.query(func(row []sqldriver.Value) (err error) {
 		r := logscan.Row{Position: number(row[0]), Wanted: number(row[1]) != 0}
 		if r.Wanted {

@@ -82,11 +82,13 @@ func (s *Store) upgrade(ctx context.Context, c *session, files []string) (versio
 		if err != nil {
 			return 0, err
 		}
-		sc := newScript()
 		for _, statement := range s.statementsOf(string(query)) {
-			sc.do(statement)
+			// A column that is there was added before the migration was interrupted.
+			if _, err := c.run(ctx, newScript().do(statement), s.maxPacket); err != nil && code(err) != codeColumn {
+				return 0, fmt.Errorf("%s: %w", files[version], err)
+			}
 		}
-		sc.add("INSERT INTO uow_schema (version, name, created_at) VALUES (").int(int64(version + 1)).add(", ").
+		sc := newScript().add("INSERT INTO uow_schema (version, name, created_at) VALUES (").int(int64(version + 1)).add(", ").
 			quoted(files[version]).do(", UTC_TIMESTAMP(6))")
 		if _, err := c.run(ctx, sc, s.maxPacket); err != nil {
 			return 0, fmt.Errorf("%s: %w", files[version], err)

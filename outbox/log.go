@@ -6,37 +6,52 @@ import (
 	"time"
 )
 
-// ErrLeaseLost is returned by Log.Settle when another relay has taken the cursor
-// since. The relay must stop at once; what it has published in
-// the meantime will be published again by the other, with the same ids.
-var ErrLeaseLost = errors.New("outbox: lease lost")
-
 // ErrNotHeld is returned when an operation names a message that is not held.
 var ErrNotHeld = errors.New("outbox: message is not held")
 
 // Log is what a relay needs of a store. Stores implement it; it may be used from
 // many goroutines.
 //
-// A cursor is a name and a position. All messages at or before the position
-// have been delivered to that cursor's publisher, or discarded, or are held;
+// A cursor is a name and a position for each of its partitions, of which it has one
+// unless it is first acquired with more. All messages of a partition at or before its
+// position have been delivered to the cursor's publisher, or discarded, or are held;
 // messages after it have not been looked at, or were published by a relay that
-// did not live to say so.
+// did not live to say so. What is held belongs to the cursor as a whole.
 type Log interface {
-	// Acquire takes the cursor over, creating it at position 0 when it is new,
-	// and raises its epoch: from then on Settle refuses every earlier lease.
-	Acquire(ctx context.Context, cursor string) (Lease, error)
+	// Acquire takes a partition of a cursor and raises its epoch: from then on Settle
+	// refuses every earlier lease. It creates the cursor when it is new. It returns
+	// ErrLeaseHeld while another owner's lease has not expired by the database's
+	// clock, unless the claim has Force; ErrPartitions; and ErrRestored.
+	Acquire(ctx context.Context, claim Claim) (Lease, error)
 
-	// Scan returns messages after a position, in commit order, at most limit of
-	// them, and only those of the topics when any are given. next is the position
-	// up to which the log was looked at: after itself when there is nothing new.
-	Scan(ctx context.Context, after int64, limit int, topics []string) (messages []Message, next int64, err error)
+	// Release ends a lease at once, so that nobody waits for it to expire. It does
+	// nothing when the lease is not the newest.
+	Release(ctx context.Context, lease Lease) error
+
+	// Join says that a member of a cursor, which is as a rule a running relay, is
+	// there for so long from now, by the database's clock, and returns all who are,
+	// sorted. A ttl of 0 says that it is gone. Membership gives no right to anything:
+	// it tells relays among which of them the partitions are to be shared.
+	Join(ctx context.Context, cursor, member string, ttl time.Duration) (members []string, err error)
+
+	// Resplit gives the cursor another number of partitions, each at the position
+	// that all of the old ones have, which must be the same. The leases must be the
+	// newest of all old partitions (ErrLeaseLost), and end. Repartition is made of it.
+	Resplit(ctx context.Context, leases []Lease, partitions int) error
+
+	// Scan returns messages after a position, in commit order, at most Limit of
+	// them, of those that the query wants. next is the position up to which the log
+	// was looked at: that of the query when there is nothing new.
+	Scan(ctx context.Context, query Query) (messages []Message, next int64, err error)
 
 	// Held returns the cursor's held messages, in position order.
 	Held(ctx context.Context, cursor string, filter HeldFilter) ([]Held, error)
 
-	// Settle records, in one transaction, what became of a batch. It returns
-	// ErrLeaseLost, having changed nothing, unless the lease is the cursor's
-	// newest. It can be repeated.
+	// Settle records, in one transaction, what became of a batch, and extends the
+	// lease; an empty settlement only extends it. It returns ErrLeaseLost, having
+	// changed nothing, unless the lease is the partition's newest, and ErrRestored. A
+	// lease that has expired counts as long as nobody else has acquired the partition.
+	// Settle can be repeated.
 	Settle(ctx context.Context, lease Lease, s Settlement) error
 
 	// Redrive makes parked messages due again, with their attempts forgotten,
@@ -54,8 +69,8 @@ type Log interface {
 	// Stats describes every cursor, and the log's end.
 	Stats(ctx context.Context) (Stats, error)
 
-	// Drop forgets a cursor and what it holds. Its leases stay stale when it is
-	// acquired anew.
+	// Drop forgets a cursor with its partitions, what it holds and its members. Its
+	// leases stay stale when it is acquired anew.
 	Drop(ctx context.Context, cursor string) error
 
 	// Subscribe calls fn after every commit of this process that appended
@@ -63,20 +78,31 @@ type Log interface {
 	Subscribe(fn func()) (cancel func())
 }
 
-// Lease is the right to move a cursor. A newer lease has a greater epoch.
-type Lease struct {
-	Cursor string
-	Epoch  int64
-	// Position is where the cursor was when the lease was acquired.
-	Position int64
+// Query says what Scan returns.
+type Query struct {
+	// After is the position after which messages are wanted.
+	After int64
+	// Limit is the greatest number of messages. There are none without.
+	Limit int
+	// Topics selects the messages with one of these topics. None selects all.
+	Topics []string
+	// Share selects partitions.
+	Share Share
 }
+
+// All reports whether the query wants every message after its position.
+func (q Query) All() bool { return len(q.Topics) == 0 && q.Share.Whole() }
 
 // Settlement is what became of a batch of messages.
 type Settlement struct {
-	// Position is the cursor's new position; 0 leaves it where it is.
+	// Position is the partition's new position; 0 leaves it where it is.
 	Position int64
+	// From is where the owner has left the partition, by its last settlement or when
+	// it was acquired: when it is neither there nor at Position, nobody but a restore
+	// has moved it, and the answer is ErrRestored. 0 asks for no such check.
+	From int64
 	// Hold are messages to hold from now on, or held messages whose state
-	// changes. They are told apart by the position that the cursor had before: a
+	// changes. They are told apart by the position that the partition had before: a
 	// message at or before it that is not held was discarded in the meantime, and
 	// its Hold is ignored, so that it stays discarded.
 	Hold []Hold
@@ -131,6 +157,8 @@ type HeldFilter struct {
 	// message of their key, which can be very many. A store that can't do so
 	// cheaply returns them all.
 	Heads bool
+	// Share selects partitions.
+	Share Share
 	// Limit is the greatest number of messages; 0 means no limit.
 	Limit int
 }
@@ -141,18 +169,48 @@ type Stats struct {
 	End int64
 	// Messages is how many the log has, delivered ones that await Trim included.
 	Messages int64
-	Cursors  []CursorStats
+	// Log is the log's identity.
+	Log     string
+	Cursors []CursorStats
 }
 
 // CursorStats describes one cursor.
 type CursorStats struct {
-	Cursor   string
+	Cursor string
+	// Partitions is how many the cursor has.
+	Partitions int
+	// Position is that of the partition which is furthest behind, and Epoch the
+	// greatest of all.
 	Position int64
 	Epoch    int64
 	// Retrying, Waiting and Parked count held messages.
 	Retrying, Waiting, Parked int64
 	// OldestAt is when the oldest message was created that is held, or that is
-	// after the position; zero when there is none. Topics are not known here, so
-	// that messages which the cursor's relay will skip count until it has looked.
+	// after the position; zero when there is none. Topics are not known here, and
+	// neither are partitions that are further ahead, so that messages which the
+	// cursor's relay has behind it or will skip count until it has looked.
 	OldestAt time.Time
+}
+
+// MergeCursorStats makes one of the statistics of a cursor's partitions, which are
+// called as PartitionRow says. Stores call it.
+func MergeCursorStats(rows []CursorStats) []CursorStats {
+	var merged []CursorStats
+	at := map[string]int{}
+	for _, row := range rows {
+		row.Cursor, _, row.Partitions = ParseRow(row.Cursor)
+		i, known := at[row.Cursor]
+		if !known {
+			at[row.Cursor] = len(merged)
+			merged = append(merged, row)
+			continue
+		}
+		m := &merged[i]
+		m.Position, m.Epoch = min(m.Position, row.Position), max(m.Epoch, row.Epoch)
+		m.Retrying, m.Waiting, m.Parked = max(m.Retrying, row.Retrying), max(m.Waiting, row.Waiting), max(m.Parked, row.Parked)
+		if m.OldestAt.IsZero() || !row.OldestAt.IsZero() && row.OldestAt.Before(m.OldestAt) {
+			m.OldestAt = row.OldestAt
+		}
+	}
+	return merged
 }

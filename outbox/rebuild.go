@@ -57,7 +57,7 @@ func (r Rebuild) Run(ctx context.Context, db *uow.DB) (applied int, err error) {
 		}
 		streams := map[[2]string]int64{}
 		for after := int64(0); ; {
-			messages, next, err := log.Scan(ctx, after, rebuildBatch, r.Topics)
+			messages, next, err := log.Scan(ctx, Query{After: after, Limit: rebuildBatch, Topics: r.Topics})
 			if err != nil {
 				return err
 			}

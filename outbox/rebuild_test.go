@@ -188,7 +188,7 @@ func TestRebuildOfATrimmedLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := log.Acquire(t.Context(), "relay")
+	lease, err := log.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Force: true})
 	if err != nil {
 		t.Fatal(err)
 	}

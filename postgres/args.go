@@ -50,6 +50,15 @@ func (a *args) int(n int64) *args {
 	return a.add(func(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(n)) })
 }
 
+func (a *args) bool(v bool) *args {
+	return a.add(func(b []byte) []byte {
+		if v {
+			return append(b, 1)
+		}
+		return append(b, 0)
+	})
+}
+
 func (a *args) time(t time.Time) *args {
 	return a.add(func(b []byte) []byte { return appendTime(b, t) })
 }

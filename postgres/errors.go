@@ -49,6 +49,10 @@ var (
 const (
 	codeConflict         = "UW001"
 	codeLeaseLost        = "UW002"
+	codePartitions       = "UW003"
+	codeLeaseHeld        = "UW004"
+	codeRestored         = "UW005"
+	codePositions        = "UW006"
 	codeUnique           = "23505"
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"

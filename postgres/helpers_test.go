@@ -8,6 +8,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/outbox"
 )
 
 type document struct {
@@ -128,7 +129,7 @@ func appending(unit string, messages ...string) *driver.ChangeSet {
 func (f *fixture) drain(after int64) (ids []string, next int64) {
 	f.Helper()
 	for {
-		some, next, err := f.store.Scan(f.Context(), after, 7, nil)
+		some, next, err := f.store.Scan(f.Context(), outbox.Query{After: after, Limit: 7})
 		f.must(err)
 		for _, m := range some {
 			ids = append(ids, m.ID)

@@ -10,73 +10,42 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-// Acquire implements outbox.Log.
-func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
-	lease := outbox.Lease{Cursor: cursor}
-	err := s.do(ctx, "acquire", step{
-		// The one row of uow_state puts those who acquire at once in an order.
-		statement: newStatement(`WITH e AS (UPDATE `+s.schema+`.uow_state SET epochs = epochs + 1 RETURNING epochs)
-			INSERT INTO `+s.schema+`.uow_outbox_cursor AS c (name, position, epoch) SELECT $1, 0, epochs FROM e
-			ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch RETURNING c.position, c.epoch`, pgtype.TextOID),
-		args: newArgs(1).text(cursor),
-		row: func(row [][]byte) error {
-			lease.Position, lease.Epoch = number(row[0]), number(row[1])
-			return nil
-		},
-	})
-	if err != nil {
-		return outbox.Lease{}, err
-	}
-	return lease, nil
-}
-
-// Settle implements outbox.Log: one round trip. The cursor's row is locked first,
+// Settle implements outbox.Log: one round trip. The partition's row is locked first,
 // and what follows reads the position that it had before.
 func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
-	steps := []step{{
-		statement: newStatement(`WITH c AS MATERIALIZED (SELECT FROM `+s.schema+`.uow_outbox_cursor WHERE name = $1 AND epoch = $2 FOR UPDATE)
-			SELECT `+s.schema+`.uow_refuse_lease() WHERE NOT EXISTS (SELECT FROM c)`, pgtype.TextOID, pgtype.Int8OID),
-		args: newArgs(2).text(lease.Cursor).int(lease.Epoch),
-	}}
+	steps := []step{s.leased(lease, settlement)}
 	if len(settlement.Hold) > 0 {
-		steps = append(steps, s.hold(lease.Cursor, settlement.Hold))
+		steps = append(steps, s.hold(lease, settlement.Hold))
 	}
 	if len(settlement.Release) > 0 {
 		steps = append(steps, s.release(lease.Cursor, settlement.Release, nil))
 	}
-	if settlement.Position > 0 {
-		steps = append(steps, step{
-			statement: newStatement(`UPDATE `+s.schema+`.uow_outbox_cursor SET position = $2 WHERE name = $1`, pgtype.TextOID, pgtype.Int8OID),
-			args:      newArgs(2).text(lease.Cursor).int(settlement.Position),
-		})
+	if settlement.Position > 0 || lease.TTL > 0 {
+		steps = append(steps, s.extend(lease, settlement.Position))
 	}
-	err := s.do(ctx, "settle", steps...)
-	if code(err) == codeLeaseLost {
-		return fmt.Errorf("postgres: settle: %w", outbox.ErrLeaseLost)
-	}
-	return err
+	return refusal("settle", s.do(ctx, "settle", steps...))
 }
 
-// hold holds messages, but for those at or before the cursor that are not held:
+// hold holds messages, but for those at or before the position that are not held:
 // they were discarded, and stay so.
-func (s *Store) hold(cursor string, holds []outbox.Hold) step {
+func (s *Store) hold(lease outbox.Lease, holds []outbox.Hold) step {
 	n := len(holds)
-	a := newArgs(8*n).text(cursor).
+	a := newArgs(8*n).text(lease.Cursor).
 		ints(n, func(i int) int64 { return holds[i].Position }).
 		texts(n, func(i int) string { return holds[i].Key }).
 		texts(n, func(i int) string { return string(holds[i].State) }).
 		ints(n, func(i int) int64 { return int64(holds[i].Attempts) })
 	a.times(n, func(i int) time.Time { return holds[i].NextAt })
 	a.texts(n, func(i int) string { return clean(holds[i].Reason) })
-	a.times(n, func(i int) time.Time { return holds[i].Since })
+	a.times(n, func(i int) time.Time { return holds[i].Since }).text(lease.Row())
 	return step{args: a, statement: newStatement(`INSERT INTO `+s.schema+`.uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
 		SELECT $1, i.* FROM unnest($2, $3, $4, $5, $6, $7, $8) AS i(position, key, state, attempts, next_at, reason, since)
-		WHERE i.position > (SELECT position FROM `+s.schema+`.uow_outbox_cursor WHERE name = $1)
+		WHERE i.position > (SELECT position FROM `+s.schema+`.uow_outbox_cursor WHERE name = $9)
 			OR EXISTS (SELECT FROM `+s.schema+`.uow_outbox_held h WHERE h.cursor = $1 AND h.position = i.position)
 		ON CONFLICT (cursor, position) DO UPDATE SET key = excluded.key, state = excluded.state,
 			attempts = excluded.attempts, next_at = excluded.next_at, reason = excluded.reason`,
 		pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextArrayOID, pgtype.TextArrayOID, pgtype.Int8ArrayOID,
-		pgtype.TimestamptzArrayOID, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID)}
+		pgtype.TimestamptzArrayOID, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID, pgtype.TextOID)}
 }
 
 // clean keeps a reason, which may come from anywhere, from being refused.
@@ -144,6 +113,11 @@ func (s *Store) heldQuery(cursor string, filter outbox.HeldFilter) step {
 		a.time(filter.DueAt)
 		where(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= $%d)", pgtype.TimestamptzOID)
 	}
+	if !filter.Share.Whole() {
+		a.int(int64(filter.Share.Of)).ints(len(filter.Share.Partitions), func(i int) int64 { return int64(filter.Share.Partitions[i]) })
+		oids = append(oids, pgtype.Int8OID, pgtype.Int8ArrayOID)
+		fmt.Fprintf(&b, " AND %s %% $%d = ANY($%d)", partition("m"), len(oids)-1, len(oids))
+	}
 	b.WriteString(" ORDER BY h.position")
 	if filter.Limit > 0 {
 		a.int(int64(filter.Limit))
@@ -172,12 +146,13 @@ func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (
 
 // Drop implements outbox.Log.
 func (s *Store) Drop(ctx context.Context, cursor string) error {
-	return s.do(ctx, "drop",
-		step{
-			statement: newStatement(`DELETE FROM `+s.schema+`.uow_outbox_cursor WHERE name = $1`, pgtype.TextOID),
-			args:      newArgs(1).text(cursor),
-		}, step{
-			statement: newStatement(`DELETE FROM `+s.schema+`.uow_outbox_held WHERE cursor = $1`, pgtype.TextOID),
-			args:      newArgs(1).text(cursor),
-		})
+	var steps []step
+	for _, query := range []string{
+		`DELETE FROM %[1]s.uow_outbox_cursor WHERE name = $1 AND part_of = '' OR part_of = $1 AND $1 <> ''`,
+		`DELETE FROM %[1]s.uow_outbox_held WHERE cursor = $1`,
+		`DELETE FROM %[1]s.uow_outbox_member WHERE cursor = $1`,
+	} {
+		steps = append(steps, step{statement: s.sqlf(query, pgtype.TextOID), args: newArgs(1).text(cursor)})
+	}
+	return s.do(ctx, "drop", steps...)
 }

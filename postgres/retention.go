@@ -20,7 +20,7 @@ func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, e
 	}
 	err = s.do(ctx, "trim", step{
 		statement: newStatement(`WITH first AS MATERIALIZED (SELECT m.position, m.created_at FROM `+s.schema+`.uow_outbox m
-				WHERE m.position <= (SELECT min(position) FROM `+s.schema+`.uow_outbox_cursor)
+				WHERE m.position <= (SELECT min(position) FROM `+s.schema+`.uow_outbox_cursor WHERE split = 0)
 				AND NOT EXISTS (SELECT FROM `+s.schema+`.uow_outbox_held h WHERE h.position = m.position)
 				ORDER BY m.position LIMIT $2 + $3),
 			old AS MATERIALIZED (SELECT position FROM first WHERE created_at < $1 ORDER BY position LIMIT $2),
@@ -43,11 +43,11 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		step{
 			statement: newStatement(`SELECT greatest(trimmed, (SELECT max(position) FROM `+s.schema+`.uow_outbox)),
 				(SELECT count(*) FROM (SELECT FROM `+s.schema+`.uow_outbox LIMIT $1 + 1) m),
-				(SELECT reltuples::bigint FROM pg_class WHERE oid = `+literal(s.schema+".uow_outbox")+`::regclass)
+				(SELECT reltuples::bigint FROM pg_class WHERE oid = `+literal(s.schema+".uow_outbox")+`::regclass), log
 				FROM `+s.schema+`.uow_state`, pgtype.Int8OID),
 			args: newArgs(1).int(counted),
 			row: func(row [][]byte) error {
-				stats.End, stats.Messages = number(row[0]), number(row[1])
+				stats.End, stats.Messages, stats.Log = number(row[0]), number(row[1]), string(row[3])
 				if stats.Messages > counted {
 					stats.Messages = max(stats.Messages, number(row[2]))
 				}
@@ -68,6 +68,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 				return nil
 			},
 		})
+	stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
 	return stats, err
 }
 
@@ -79,6 +80,7 @@ func (s *Store) cursorStats() string {
 		FROM ` + s.schema + `.uow_outbox_cursor c, LATERAL (SELECT count(*) FILTER (WHERE state = 'retrying') AS retrying,
 			count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'parked') AS parked,
 			min(m.created_at) AS oldest
-			FROM ` + s.schema + `.uow_outbox_held h JOIN ` + s.schema + `.uow_outbox m USING (position) WHERE h.cursor = c.name) h
-		ORDER BY c.name`
+			FROM ` + s.schema + `.uow_outbox_held h JOIN ` + s.schema + `.uow_outbox m USING (position)
+			WHERE h.cursor = CASE WHEN c.part_of = '' THEN c.name ELSE c.part_of END) h
+		WHERE c.split = 0 ORDER BY c.name`
 }

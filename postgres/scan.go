@@ -31,17 +31,13 @@ func (s *Store) newScanner() *logscan.Scanner[string] {
 // earlier can be read, or never will be: it waits a little for transactions that may
 // still write before what it has found, and calls those who subscribed when it is
 // over later. Transactions that do not write to the outbox are never waited for.
-func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
-	return s.scanner.Scan(ctx, after, limit, topics)
+func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	return s.scanner.Scan(ctx, query)
 }
 
 // readLog reads what can be seen after a position, with one snapshot.
-func (s *Store) readLog(ctx context.Context, after int64, limit int, topics []string) (rows []logscan.Row, err error) {
-	query := step{statement: s.sql.scan, args: newArgs(3).int(after).int(int64(limit))}
-	if len(topics) > 0 {
-		window := max(int64(limit), 1000) // of which only the positions are sent
-		query = step{statement: s.sql.scanTopics, args: newArgs(3).int(after).int(window).texts(len(topics), func(i int) string { return topics[i] })}
-	}
+func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []logscan.Row, err error) {
+	query := s.scanQuery(wanted)
 	query.row = func(row [][]byte) (err error) {
 		r := logscan.Row{Position: number(row[0]), Wanted: truth(row[1])}
 		if r.Wanted {

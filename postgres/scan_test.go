@@ -149,7 +149,7 @@ func (f *fixture) follow(stop <-chan struct{}, limit int, topics bool) (all []ou
 			stopping = true
 		default:
 		}
-		messages, next, err := f.store.Scan(context.Background(), after, limit, some)
+		messages, next, err := f.store.Scan(context.Background(), outbox.Query{After: after, Limit: limit, Topics: some})
 		if err != nil {
 			f.Error(err)
 			return all
@@ -169,12 +169,12 @@ func TestScanOfTopics(t *testing.T) {
 		cs.Messages[i].Topic = []string{"a", "b", "c"}[i%3]
 	}
 	f.must(f.tx().Commit(t.Context(), cs))
-	got, next, err := f.store.Scan(t.Context(), 0, 4, []string{"b"})
+	got, next, err := f.store.Scan(t.Context(), outbox.Query{Limit: 4, Topics: []string{"b"}})
 	f.must(err)
 	if len(got) != 4 || got[3].ID != "m010" || next != got[3].Position {
 		t.Errorf("got %v, up to %d", got, next)
 	}
-	if _, next, err := f.store.Scan(t.Context(), 0, 4, []string{"none"}); err != nil || next != 30 {
+	if _, next, err := f.store.Scan(t.Context(), outbox.Query{Limit: 4, Topics: []string{"none"}}); err != nil || next != 30 {
 		t.Errorf("a topic without messages: looked up to %d, %v, want 30", next, err)
 	}
 }
@@ -227,7 +227,7 @@ func TestListenerReconnects(t *testing.T) {
 func TestHoldOfADiscardedMessageIsIgnored(t *testing.T) {
 	f := open(t, needServer(t), Options{})
 	f.must(f.tx().Commit(t.Context(), appending("1", "a", "b")))
-	lease, err := f.store.Acquire(t.Context(), "relay")
+	lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Force: true})
 	f.must(err)
 	hold := outbox.Hold{Position: 1, Key: "k", State: outbox.Parked, Reason: "bad \x00 \xff", Since: time.Unix(1, 0)}
 	f.must(f.store.Settle(t.Context(), lease, outbox.Settlement{Position: 2, Hold: []outbox.Hold{hold}}))
@@ -251,7 +251,7 @@ func TestProofsCountForLaterReadsOnly(t *testing.T) {
 	f.must(f.tx().Commit(ctx, appending("late", "late")))
 	proven, err := f.store.scanner.Proven(ctx)
 	f.must(err)
-	rows, err := f.store.readLog(ctx, 0, 10, nil)
+	rows, err := f.store.readLog(ctx, outbox.Query{Limit: 10})
 	f.must(err)
 	f.must(early.Commit(ctx, appending("")))
 	if got, _ := f.drain(0); !slices.Equal(got, []string{"early", "late"}) {

@@ -16,6 +16,7 @@ type statements struct {
 	markOne                 *statement
 	appendShifted           *statement
 	scan, scanTopics, locks *statement
+	scanShare               *statement
 
 	startTogether, markTogether           *statement
 	appendTogether, appendTogetherShifted *statement
@@ -60,11 +61,13 @@ func newStatements(schema string) *statements {
 	}
 	s.messagesTogether(schema, into, many)
 	// What is not wanted is not sent, but for its position.
-	s.scanTopics = newStatement(`SELECT m.position, m.position = w.position, w.id, w.topic, w.ordering_key, w.type,
+	some := `SELECT m.position, m.position = w.position, w.id, w.topic, w.ordering_key, w.type,
 		w.aggregatetype, w.aggregateid, w.sequence, w.headers, w.created_at, w.payload
-		FROM (SELECT position FROM `+schema+`.uow_outbox WHERE position > $1 ORDER BY position LIMIT $2) m
-		LEFT JOIN `+schema+`.uow_outbox w ON w.position = m.position AND w.topic = ANY($3) ORDER BY m.position`,
-		number, number, pgtype.TextArrayOID)
+		FROM (SELECT position FROM ` + schema + `.uow_outbox WHERE position > $1 ORDER BY position LIMIT $2) m
+		LEFT JOIN ` + schema + `.uow_outbox w ON w.position = m.position AND `
+	s.scanTopics = newStatement(some+`w.topic = ANY($3) ORDER BY m.position`, number, number, pgtype.TextArrayOID)
+	s.scanShare = newStatement(some+`(cardinality($3) = 0 OR w.topic = ANY($3)) AND `+partition("w")+` % $4 = ANY($5) ORDER BY m.position`,
+		number, number, pgtype.TextArrayOID, number, pgtype.Int8ArrayOID)
 	for level, name := range map[Isolation]string{
 		ReadCommitted: "READ COMMITTED", RepeatableRead: "REPEATABLE READ", Serializable: "SERIALIZABLE",
 	} {

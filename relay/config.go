@@ -17,9 +17,18 @@ var ErrConfig = errors.New("relay: wrong configuration")
 // ErrRunning is returned by Run when the Relay is running already.
 var ErrRunning = errors.New("relay: already running")
 
-// ErrLeaseLost is what errors.Is finds in the error of Run after another relay
-// has taken the cursor.
+// ErrLeaseLost is what errors.Is finds in the error of Run, with Config.TakeOver, after
+// another relay has taken a partition.
 var ErrLeaseLost = outbox.ErrLeaseLost
+
+// ErrRestored is what errors.Is finds in the error of Run when the log is not the one
+// that the relay has been reading, or is not where it has left it: the database was
+// restored from a backup. outbox.ErrRestored says what to do.
+var ErrRestored = outbox.ErrRestored
+
+// ErrPartitions is what errors.Is finds in the error of Run when the cursor has another
+// number of partitions than Config.Partitions: outbox.Repartition changes it.
+var ErrPartitions = outbox.ErrPartitions
 
 // Config says what a relay publishes, where to, and how.
 type Config struct {
@@ -36,10 +45,29 @@ type Config struct {
 	// published from then on.
 	Topics []string
 
+	// Partitions is how many parts the messages are spread over by their ordering
+	// keys, those without a key by their id. Each is published by itself, in order, by
+	// whichever of the relays that share the cursor has it. All relays of a cursor need
+	// the same number (ErrPartitions), outbox.MaxPartitions at most; 16 is plenty for a
+	// few relays. Default: 1, with which one relay works and the others stand by.
+	Partitions int
+	// Lease is within what time the partitions of a relay that has died, or was cut
+	// off, are others', and a relay that is new has its share, counted by the
+	// database's clock; a relay that is stopped hands over sooner. It must be longer
+	// than the longest pause that should pass unnoticed. Default: 10s.
+	Lease time.Duration
+	// TakeOver has Run take all partitions at once, whoever has them, and end when
+	// another relay takes one: the relay that was started last is the one that works.
+	// It is for a process that knows by other means that it is alone, such as one that
+	// has locked its data directory, and should not wait for the lease of its
+	// predecessor that has crashed. Lease then means nothing. All relays of a cursor
+	// should have the same. Default: false, relays share.
+	TakeOver bool
+
 	// BatchSize is the greatest number of messages in one Publish. Default: 256.
 	BatchSize int
 	// Retries is how many batches of held messages may be under way beside the one
-	// that is new. Default: 4.
+	// that is new, in each partition. Default: 4.
 	Retries int
 
 	// PollInterval is how often to look without having been woken: for messages
@@ -69,9 +97,9 @@ type Config struct {
 	// Observer, when set, is told what becomes of each message.
 	Observer Observer
 
-	// Now is the clock. Default: time.Now.
+	// Now is the clock. It is called from several goroutines. Default: time.Now.
 	Now func() time.Time
-	// Random returns numbers in [0, 1), for jitter, to the relay's goroutine.
+	// Random returns numbers in [0, 1), for jitter, to one caller at a time.
 	// Default: rand.Float64 of math/rand/v2.
 	Random func() float64
 }
@@ -81,12 +109,15 @@ const (
 	defaultRetries     = 4
 	defaultMaxAttempts = 100
 	defaultRetention   = 7 * 24 * time.Hour
+	minLease           = 100 * time.Millisecond
 )
 
 func (c Config) withDefaults() Config {
 	c.Topics = slices.Clone(c.Topics)
 	c.Backoff = c.Backoff.withDefaults()
 	setDefault(&c.Cursor, "default")
+	setDefault(&c.Partitions, 1)
+	setDefault(&c.Lease, 10*time.Second)
 	setDefault(&c.BatchSize, defaultBatchSize)
 	setDefault(&c.Retries, defaultRetries)
 	setDefault(&c.PollInterval, 5*time.Second)
@@ -106,6 +137,10 @@ func (c Config) withDefaults() Config {
 	if c.Random == nil {
 		c.Random = rand.Float64
 	}
+	if c.Partitions > 1 {
+		c.Random = oneAtATime(c.Random)
+		c.Observer = &sharedObserver{to: c.Observer}
+	}
 	return c
 }
 
@@ -123,6 +158,10 @@ func (c Config) validate() error {
 		return configError("Log is missing")
 	case c.Publisher == nil:
 		return configError("Publisher is missing")
+	case c.Partitions < 0 || c.Partitions > outbox.MaxPartitions:
+		return configError("Partitions is %d: it must be 1 to %d", c.Partitions, outbox.MaxPartitions)
+	case c.Lease < minLease:
+		return configError("Lease is %v: it must be at least %v", c.Lease, minLease)
 	case c.BatchSize < 0:
 		return configError("BatchSize is %d", c.BatchSize)
 	case c.Retries < 0:

@@ -30,7 +30,7 @@ func (f *flight) fresh() bool { return f.held == nil }
 // launch lets the publisher have a flight. A relay that can't be sure any more
 // that it still has the lease, because it was paused, asks first.
 func (s *session) launch(f *flight) error {
-	if s.cfg.Now().Sub(s.confirmedAt) > 2*s.cfg.PollInterval {
+	if s.cfg.Now().Sub(s.confirmedAt) > s.sure() {
 		if err := s.confirm(); err != nil {
 			return err
 		}
@@ -114,15 +114,17 @@ func (s *session) startFresh(ctx context.Context) error {
 		return nil
 	}
 	f := &flight{}
+	query := outbox.Query{After: s.position, Limit: s.cfg.BatchSize, Topics: s.cfg.Topics, Share: s.lease.Of()}
 	err := s.persist(ctx, "scan", func() (err error) {
-		f.scanned, f.next, err = s.cfg.Log.Scan(ctx, s.position, s.cfg.BatchSize, s.cfg.Topics)
+		f.scanned, f.next, err = s.cfg.Log.Scan(ctx, query)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	// A log with topics may stop before its end and have less than a full batch.
-	s.scanDue = len(f.scanned) >= s.cfg.BatchSize || len(s.cfg.Topics) > 0 && f.next > s.position
+	// A log that leaves some out may stop before its end and have less than a full
+	// batch.
+	s.scanDue = len(f.scanned) >= s.cfg.BatchSize || !query.All() && f.next > s.position
 	if len(f.scanned) == 0 {
 		s.unsaved = s.unsaved || f.next > s.position
 		s.position = f.next
@@ -238,6 +240,9 @@ func (f *flight) add(row outbox.Held) {
 }
 
 func (s *session) fetchHeld(ctx context.Context, filter outbox.HeldFilter) (rows []outbox.Held, err error) {
+	if filter.Key == nil {
+		filter.Share = s.lease.Of()
+	}
 	err = s.persist(ctx, "read held messages", func() (err error) {
 		rows, err = s.cfg.Log.Held(ctx, s.cfg.Cursor, filter)
 		return err

@@ -118,7 +118,8 @@ type running struct {
 	err    error
 }
 
-// run starts a relay, which ends with the test.
+// run starts a relay, which ends with the test. Unless the test is about leases, it
+// takes over.
 func (f *fixture) run(cfg relay.Config) *running {
 	f.t.Helper()
 	if cfg.Log == nil {
@@ -130,6 +131,7 @@ func (f *fixture) run(cfg relay.Config) *running {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	cfg.TakeOver = cfg.Lease == 0
 	r, err := relay.New(cfg)
 	if err != nil {
 		f.t.Fatal(err)
@@ -293,17 +295,29 @@ func (l *faultyLog) counts() string {
 	return s
 }
 
-func (l *faultyLog) Acquire(ctx context.Context, cursor string) (lease outbox.Lease, err error) {
+func (l *faultyLog) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.Lease, err error) {
 	err = l.do("acquire", func() (err error) {
-		lease, err = l.Log.Acquire(ctx, cursor)
+		lease, err = l.Log.Acquire(ctx, claim)
 		return err
 	})
 	return lease, err
 }
 
-func (l *faultyLog) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+func (l *faultyLog) Release(ctx context.Context, lease outbox.Lease) error {
+	return l.do("release", func() error { return l.Log.Release(ctx, lease) })
+}
+
+func (l *faultyLog) Join(ctx context.Context, cursor, member string, ttl time.Duration) (members []string, err error) {
+	err = l.do("join", func() (err error) {
+		members, err = l.Log.Join(ctx, cursor, member, ttl)
+		return err
+	})
+	return members, err
+}
+
+func (l *faultyLog) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
 	err = l.do("scan", func() (err error) {
-		messages, next, err = l.Log.Scan(ctx, after, limit, topics)
+		messages, next, err = l.Log.Scan(ctx, query)
 		return err
 	})
 	return messages, next, err

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/uow-go/uow/outbox"
@@ -100,9 +101,9 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome(%d)", uint8(o))
 }
 
-// Observer is told what becomes of messages, for metrics. It is called by the
-// relay's goroutine after the log has recorded it, and must not block. A message
-// is reported again when it is sent again.
+// Observer is told what becomes of messages, for metrics. It is called after the log
+// has recorded it, by one goroutine at a time, and must not block. A message is
+// reported again when it is sent again.
 type Observer interface {
 	// Delivered tells of a message that the publisher stored, and of how long ago
 	// its unit was.
@@ -120,3 +121,40 @@ type nopObserver struct{}
 func (nopObserver) Delivered(outbox.Message, time.Duration) {}
 func (nopObserver) Failed(outbox.Message, int, Result)      {}
 func (nopObserver) Parked(outbox.Message, string)           {}
+
+// sharedObserver lets one partition at a time tell an observer.
+type sharedObserver struct {
+	mu sync.Mutex
+	to Observer
+}
+
+// Delivered implements Observer.
+func (o *sharedObserver) Delivered(m outbox.Message, lag time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to.Delivered(m, lag)
+}
+
+// Failed implements Observer.
+func (o *sharedObserver) Failed(m outbox.Message, attempt int, r Result) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to.Failed(m, attempt, r)
+}
+
+// Parked implements Observer.
+func (o *sharedObserver) Parked(m outbox.Message, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to.Parked(m, reason)
+}
+
+// oneAtATime makes a source of random numbers safe for several goroutines.
+func oneAtATime(random func() float64) func() float64 {
+	var mu sync.Mutex
+	return func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return random()
+	}
+}

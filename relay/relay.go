@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/uow-go/uow/outbox"
 )
 
 // Relay publishes the messages of an outbox log.
 type Relay struct {
 	cfg     Config
 	running atomic.Bool
-	// wake has room for one signal: more would say nothing new.
-	wake chan struct{}
-	// look asks for the held messages to be looked at, too.
-	look atomic.Bool
+
+	mu       sync.Mutex
+	sessions map[*session]struct{} // to be woken
+	log      string                // the identity of the log, once it is known
 }
 
 // New returns a Relay that Run starts. Its errors are ErrConfig.
@@ -24,18 +27,22 @@ func New(cfg Config) (*Relay, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Relay{cfg: cfg, wake: make(chan struct{}, 1)}, nil
+	return &Relay{cfg: cfg, sessions: map[*session]struct{}{}}, nil
 }
 
 // Run publishes until ctx ends, and then drains: it begins nothing new, waits for
 // what is being published, Config.DrainTimeout at most, records the outcome in the
-// log and returns nil. What then still is under way has its context cancelled, and
-// the log gets another DrainTimeout; an error says that the outcome could not be
-// recorded, and that messages will be published again.
+// log, hands its partitions over and returns nil. What then still is under way has its
+// context cancelled, and the log gets another DrainTimeout; an error says that the
+// outcome could not be recorded, and that messages will be published again.
 //
-// Run takes the cursor over from any other relay. When another relay takes it in
-// turn, Run stops at once and returns an error that is ErrLeaseLost. Other errors
-// of the log do not end it: it logs them and tries again.
+// Run shares the cursor's partitions with all relays that are running with the same
+// cursor, in this process or others, and ends for none of them. With Config.TakeOver
+// it takes all partitions, and when another relay takes one in turn, it stops at once
+// and returns an error that is ErrLeaseLost.
+//
+// ErrRestored and ErrPartitions end it too, since only people can help. Other errors
+// of the log do not: it logs them and tries again.
 //
 // A Relay runs once at a time (ErrRunning), and may be run again.
 func (r *Relay) Run(ctx context.Context) error {
@@ -43,21 +50,17 @@ func (r *Relay) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer r.running.Store(false)
-
-	work, cancelWork := lingering(ctx, r.cfg.DrainTimeout)
-	defer cancelWork()
-	settling, cancelSettling := lingering(ctx, 2*r.cfg.DrainTimeout)
-	defer cancelSettling()
-	s := newSession(work, settling, r)
 	defer r.cfg.Log.Subscribe(r.signal)()
-
-	err := s.run(ctx)
-	cancelWork()
-	s.discardFlights()
-	if errors.Is(err, ErrLeaseLost) {
+	err := newCrew(r).run(ctx)
+	if isFinal(err) {
 		return fmt.Errorf("relay: cursor %q: %w", r.cfg.Cursor, err)
 	}
 	return err
+}
+
+// isFinal reports whether trying again can't help.
+func isFinal(err error) bool {
+	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrRestored) || errors.Is(err, ErrPartitions)
 }
 
 // Wake makes a running relay look at once at the log and at the messages that it
@@ -65,15 +68,32 @@ func (r *Relay) Run(ctx context.Context) error {
 // messages in another process; commits of this process wake it anyway. It never
 // blocks.
 func (r *Relay) Wake() {
-	r.look.Store(true)
-	r.signal()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s := range r.sessions {
+		s.look.Store(true)
+		s.signal()
+	}
 }
 
+// signal wakes all sessions.
 func (r *Relay) signal() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s := range r.sessions {
+		s.signal()
 	}
+}
+
+// knows compares the log of a lease with that of earlier ones.
+func (r *Relay) knows(lease outbox.Lease) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.log != "" && r.log != lease.Log {
+		return fmt.Errorf("relay: the log is %s, and was %s: %w", lease.Log, r.log, ErrRestored)
+	}
+	r.log = lease.Log
+	return nil
 }
 
 // lingering returns a context with the values of ctx that ends some time after

@@ -2,26 +2,27 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/uow-go/uow/outbox"
 )
 
-// session is one Run. All of it belongs to Run's goroutine; the publishers' calls
-// run beside it and come back through landed.
+// session is a partition that the relay has, from the lease to its end. All of it
+// belongs to one goroutine; the publishers' calls run beside it and come back through
+// landed.
 type session struct {
 	*Relay
 	// work is the context of publishers' calls, and settling that of writes to the
-	// log: both go on for a while after Run's context ended.
+	// log: both go on for a while after the session's context ended.
 	work, settling context.Context
 
 	lease outbox.Lease
-	// position is how far the log was looked at; unsaved is whether the log does
-	// not know it yet.
-	position int64
-	unsaved  bool
+	// position is how far the log was looked at; saved is what of it the log knows,
+	// and unsaved is whether that is less.
+	position, saved int64
+	unsaved         bool
 	// scanDue is whether the log may have messages after the position.
 	scanDue bool
 	held    *heldSet
@@ -29,6 +30,11 @@ type session struct {
 	landed  chan *flight
 	fresh   *flight // the new batch that is being published
 	retries int     // how many batches of held messages are being published
+
+	// wake has room for one signal: more would say nothing new.
+	wake chan struct{}
+	// look asks for the held messages to be looked at, too.
+	look atomic.Bool
 
 	// confirmedAt is when the log last said that the lease stands.
 	confirmedAt time.Time
@@ -44,20 +50,64 @@ type session struct {
 	failed error
 }
 
-func newSession(work, settling context.Context, r *Relay) *session {
+func newSession(r *Relay, lease outbox.Lease) *session {
 	return &session{
 		Relay:    r,
-		work:     work,
-		settling: settling,
+		lease:    lease,
+		position: lease.Position,
+		saved:    lease.Position,
 		held:     newHeldSet(),
 		scanDue:  true,
 		landed:   make(chan *flight, r.cfg.Retries+1),
+		wake:     make(chan struct{}, 1),
 	}
 }
 
-// run is Run without the end of flights that an error leaves.
-func (s *session) run(ctx context.Context) error {
-	err := s.start(ctx)
+// serve publishes the partition until ctx ends and all is drained, or an operation
+// fails for good, and then hands the partition over. began is when the lease was
+// asked for.
+func (s *session) serve(ctx context.Context, began time.Time) error {
+	var cancelWork, cancelSettling context.CancelFunc
+	s.work, cancelWork = lingering(ctx, s.cfg.DrainTimeout)
+	defer cancelWork()
+	s.settling, cancelSettling = lingering(ctx, 2*s.cfg.DrainTimeout)
+	defer cancelSettling()
+	s.enlist(true)
+	defer s.enlist(false)
+
+	err := s.run(ctx, began)
+	cancelWork()
+	s.discardFlights()
+	if s.failed == nil && s.lease.TTL > 0 {
+		if err := s.cfg.Log.Release(s.settling, s.lease); err != nil {
+			s.cfg.Logger.WarnContext(ctx, "relay: the lease could not be released, and has to expire",
+				"cursor", s.cfg.Cursor, "partition", s.lease.Partition, "error", err)
+		}
+	}
+	return err
+}
+
+// enlist has the session be woken, or no more.
+func (s *session) enlist(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.sessions[s] = struct{}{}
+	} else {
+		delete(s.sessions, s)
+	}
+}
+
+func (s *session) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is serve without the end of flights that an error leaves.
+func (s *session) run(ctx context.Context, began time.Time) error {
+	err := s.start(ctx, began)
 	if err == nil {
 		err = s.loop(ctx)
 	}
@@ -67,16 +117,9 @@ func (s *session) run(ctx context.Context) error {
 	return s.drain()
 }
 
-func (s *session) start(ctx context.Context) error {
+func (s *session) start(ctx context.Context, began time.Time) error {
 	now := s.cfg.Now()
-	err := s.persist(ctx, "acquire", func() (err error) {
-		s.lease, err = s.cfg.Log.Acquire(ctx, s.cfg.Cursor)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	s.position, s.confirmedAt = s.lease.Position, now
+	s.confirmedAt = began
 	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
 	s.trimAt = now.Add(min(s.trimInterval(), time.Minute))
 	return s.lookAtHeld(ctx)
@@ -118,6 +161,11 @@ func (s *session) step(ctx context.Context) error {
 			return err
 		}
 	}
+	if renewAt, ok := s.renewAt(); ok && !now.Before(renewAt) {
+		if err := s.confirm(); err != nil {
+			return err
+		}
+	}
 	if !now.Before(s.trimAt) {
 		s.trim(ctx, now)
 	}
@@ -134,6 +182,9 @@ func (s *session) step(ctx context.Context) error {
 func (s *session) untilNext() time.Duration {
 	now := s.cfg.Now()
 	next := earlier(s.pollAt, s.trimAt)
+	if renewAt, ok := s.renewAt(); ok {
+		next = earlier(next, renewAt)
+	}
 	if s.scanDue && s.fresh == nil {
 		next = earlier(next, s.resumeAt)
 	}
@@ -151,6 +202,20 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// renewAt returns when the lease must be extended, if nothing else does.
+func (s *session) renewAt() (time.Time, bool) {
+	return s.confirmedAt.Add(s.lease.TTL / 3), s.lease.TTL > 0
+}
+
+// sure is for how long the relay takes its lease for granted after the log has
+// confirmed it.
+func (s *session) sure() time.Duration {
+	if s.lease.TTL > 0 {
+		return min(2*s.cfg.PollInterval, s.lease.TTL/2)
+	}
+	return 2 * s.cfg.PollInterval
 }
 
 // poll looks for what nobody announces.
@@ -185,6 +250,7 @@ func (s *session) settle(settlement outbox.Settlement) error {
 		return s.failed
 	}
 	now := s.cfg.Now()
+	settlement.From = s.saved
 	err := s.persist(s.settling, "settle", func() error {
 		return s.cfg.Log.Settle(s.settling, s.lease, settlement)
 	})
@@ -194,26 +260,27 @@ func (s *session) settle(settlement outbox.Settlement) error {
 	}
 	s.confirmedAt = now
 	if settlement.Position > 0 {
-		s.unsaved = settlement.Position < s.position
+		s.saved = settlement.Position
+		s.unsaved = s.saved < s.position
 	}
 	return nil
 }
 
-// persist does an operation of the log until it succeeds. It fails when the lease
-// is lost or ctx has ended.
-func (s *session) persist(ctx context.Context, what string, op func() error) error {
+// persist does an operation of the log until it succeeds. It fails when that can't
+// be, or ctx has ended.
+func (r *Relay) persist(ctx context.Context, what string, op func() error) error {
 	wait := Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}.withDefaults()
 	for attempt := 1; ; attempt++ {
 		err := op()
-		if err == nil || errors.Is(err, ErrLeaseLost) {
+		if err == nil || isFinal(err) {
 			return err
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("relay: %s: %w", what, err)
 		}
-		s.cfg.Logger.WarnContext(ctx, "relay: the log failed", "cursor", s.cfg.Cursor,
+		r.cfg.Logger.WarnContext(ctx, "relay: the log failed", "cursor", r.cfg.Cursor,
 			"operation", what, "attempt", attempt, "error", err)
-		pause(ctx, wait.delay(attempt, s.cfg.Random()/2))
+		pause(ctx, wait.delay(attempt, r.cfg.Random()/2))
 	}
 }
 
@@ -250,7 +317,7 @@ func (s *session) discardFlights() {
 // do.
 func (s *session) trim(ctx context.Context, now time.Time) {
 	s.trimAt = now.Add(s.jittered(s.trimInterval()))
-	if s.cfg.Retention < 0 {
+	if s.cfg.Retention < 0 || s.lease.Partition != 0 { // one is enough
 		return
 	}
 	n, err := s.cfg.Log.Trim(ctx, now.Add(-s.cfg.Retention), trimLimit)

@@ -126,7 +126,7 @@ func checkCrash(t *testing.T, path string, acknowledged map[string]bool) {
 	defer db.Close()
 	messages := map[string]int{}
 	for after := int64(0); ; {
-		some, next, err := s.Scan(t.Context(), after, 1000, nil)
+		some, next, err := s.Scan(t.Context(), outbox.Query{After: after, Limit: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func commitAll(t *testing.T, s *Store, sets []*driver.ChangeSet) []error {
 
 func log(t *testing.T, s *Store) (ids []string) {
 	t.Helper()
-	messages, _, err := s.Scan(t.Context(), 0, 10000, nil)
+	messages, _, err := s.Scan(t.Context(), outbox.Query{Limit: 10000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -11,56 +12,26 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-// Acquire implements outbox.Log.
-func (s *Store) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
-	lease := outbox.Lease{Cursor: cursor}
-	err := s.writer.do(ctx, func(c *conn) error {
-		err := c.query(context.Background(), func(row []sqldriver.Value) error {
-			lease.Epoch = number(row[0])
-			return nil
-		}, `UPDATE uow_outbox_state SET epochs = epochs + 1 RETURNING epochs`)
-		if err != nil {
-			return wrap("acquire", err)
-		}
-		err = c.query(context.Background(), func(row []sqldriver.Value) error {
-			lease.Position = number(row[0])
-			return nil
-		}, `INSERT INTO uow_outbox_cursor (name, position, epoch) VALUES (?, 0, ?)
-			ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch RETURNING position`, cursor, lease.Epoch)
-		if err != nil {
-			return wrap("acquire", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return outbox.Lease{}, err
-	}
-	return lease, nil
-}
-
 // Scan implements outbox.Log.
-func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
-	next = after
-	if limit <= 0 {
+func (s *Store) Scan(ctx context.Context, q outbox.Query) (messages []outbox.Message, next int64, err error) {
+	next = q.After
+	if q.Limit <= 0 {
 		return nil, next, ctx.Err()
 	}
-	query, args := selectMessages+" FROM uow_outbox m WHERE m.position > ?", []sqldriver.Value{after}
-	if len(topics) > 0 {
-		for _, topic := range topics {
-			args = append(args, topic)
-		}
-		args = fill(args, len(topics))
-		query += " AND m.topic IN (" + marks(listSize(len(topics))) + ")"
-	}
-	args = append(args, int64(limit))
-	query += " ORDER BY m.position LIMIT ?"
+	query, args := scanQuery(q)
 	err = s.reading(ctx, func(c *conn) error {
 		err := c.query(ctx, func(row []sqldriver.Value) error {
+			next = number(row[0])
+			if !q.Share.Has(text(row[3]), text(row[1])) {
+				return nil
+			}
 			m, err := decodeMessage(row)
-			messages, next = append(messages, m), m.Position
+			if messages = append(messages, m); err == nil && len(messages) == q.Limit {
+				return io.EOF // ends the query
+			}
 			return err
 		}, query, args...)
-		if err != nil || len(topics) == 0 || len(messages) == limit {
+		if err != nil || len(q.Topics) == 0 || len(messages) == q.Limit {
 			return err
 		}
 		end, ok, err := c.integer(`SELECT max(position) FROM uow_outbox`)
@@ -70,9 +41,28 @@ func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []strin
 		return err
 	})
 	if err != nil {
-		return nil, after, err
+		return nil, q.After, err
 	}
 	return messages, next, nil
+}
+
+// scanQuery returns the query for the log after a position. SQLite does not know
+// partitions: messages of others are left out as they are read.
+func scanQuery(q outbox.Query) (query string, args []sqldriver.Value) {
+	query, args = selectMessages+" FROM uow_outbox m WHERE m.position > ?", []sqldriver.Value{q.After}
+	if len(q.Topics) > 0 {
+		for _, topic := range q.Topics {
+			args = append(args, topic)
+		}
+		args = fill(args, len(q.Topics))
+		query += " AND m.topic IN (" + marks(listSize(len(q.Topics))) + ")"
+	}
+	query += " ORDER BY m.position"
+	if q.Share.Whole() {
+		query += " LIMIT ?"
+		args = append(args, int64(q.Limit))
+	}
+	return query, args
 }
 
 // reading runs fn on a snapshot.
@@ -88,20 +78,24 @@ func (s *Store) reading(ctx context.Context, fn func(c *conn) error) error {
 // Settle implements outbox.Log.
 func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
 	return s.writer.do(ctx, func(c *conn) error {
-		before, leased, err := c.integer(`SELECT position FROM uow_outbox_cursor WHERE name = ? AND epoch = ?`, lease.Cursor, lease.Epoch)
+		before, err := leased(c, lease)
 		if err != nil {
-			return wrap("settle", err)
+			return err
 		}
-		if !leased {
-			return &ownError{outbox.ErrLeaseLost}
+		if from := settlement.From; from > 0 && before != from && before != settlement.Position {
+			return &ownError{fmt.Errorf("sqlite: settle: the partition is at %d, and was left at %d: %w", before, from, outbox.ErrRestored)}
 		}
 		for i := range settlement.Hold {
 			if err := hold(c, lease.Cursor, before, &settlement.Hold[i]); err != nil {
 				return err
 			}
 		}
-		if settlement.Position > 0 {
-			if _, err := c.exec(`UPDATE uow_outbox_cursor SET position = ? WHERE name = ?`, settlement.Position, lease.Cursor); err != nil {
+		if settlement.Position > 0 || lease.TTL > 0 {
+			if settlement.Position > 0 {
+				before = settlement.Position
+			}
+			if _, err := c.exec(`UPDATE uow_outbox_cursor SET position = ?, expires_at = `+now+` + ? WHERE name = ?`,
+				before, lease.TTL.Microseconds(), lease.Row()); err != nil {
 				return wrap("settle", err)
 			}
 		}
@@ -166,6 +160,12 @@ func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilte
 	query, args := heldQuery(cursor, filter)
 	err = s.reading(ctx, func(c *conn) error {
 		return c.query(ctx, func(row []sqldriver.Value) error {
+			if !filter.Share.Has(text(row[3]), text(row[1])) {
+				return nil
+			}
+			if !filter.Share.Whole() && filter.Limit > 0 && len(held) == filter.Limit {
+				return io.EOF // ends the query
+			}
 			m, err := decodeMessage(row)
 			held = append(held, outbox.Held{Message: m, Hold: outbox.Hold{
 				Position: m.Position,
@@ -200,7 +200,7 @@ func heldQuery(cursor string, filter outbox.HeldFilter) (string, []sqldriver.Val
 		args = append(args, micros(filter.DueAt))
 	}
 	b.WriteString(" ORDER BY h.position")
-	if filter.Limit > 0 {
+	if filter.Limit > 0 && filter.Share.Whole() {
 		b.WriteString(" LIMIT ?")
 		args = append(args, int64(filter.Limit))
 	}
@@ -243,7 +243,8 @@ func (s *Store) Drop(ctx context.Context, cursor string) error {
 	return s.writer.do(ctx, func(c *conn) error {
 		for _, query := range []string{
 			`DELETE FROM uow_outbox_held WHERE cursor = ?`,
-			`DELETE FROM uow_outbox_cursor WHERE name = ?`,
+			`DELETE FROM uow_outbox_cursor WHERE name = ?1 AND part_of = '' OR part_of = ?1 AND ?1 <> ''`,
+			`DELETE FROM uow_outbox_member WHERE cursor = ?`,
 		} {
 			if _, err := c.exec(query, cursor); err != nil {
 				return wrap("drop", err)

@@ -40,7 +40,7 @@ func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (int, err
 
 // trimmable finds the oldest messages that may be deleted.
 func trimmable(c *conn, before time.Time, limit int) (positions []int64, err error) {
-	passed, ok, err := c.integer(`SELECT min(position) FROM uow_outbox_cursor`)
+	passed, ok, err := c.integer(`SELECT min(position) FROM uow_outbox_cursor WHERE split = 0`)
 	if !ok || err != nil {
 		return nil, err
 	}
@@ -89,9 +89,9 @@ func deleteMessages(c *conn, positions []int64) error {
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	err = s.reading(ctx, func(c *conn) error {
 		err := c.query(ctx, func(row []sqldriver.Value) error {
-			stats.End, stats.Messages = number(row[0]), number(row[0])-number(row[1])
+			stats.End, stats.Messages, stats.Log = number(row[0]), number(row[0])-number(row[1]), text(row[2])
 			return nil
-		}, `SELECT max(coalesce((SELECT max(position) FROM uow_outbox), 0), last), trimmed FROM uow_outbox_state`)
+		}, `SELECT max(coalesce((SELECT max(position) FROM uow_outbox), 0), last), trimmed, log FROM uow_outbox_state`)
 		if err != nil {
 			return err
 		}
@@ -108,18 +108,19 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 			return nil
 		}, cursorStats)
 	})
+	stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
 	return stats, err
 }
 
 // cursorStats takes the first message after a cursor for the oldest, since
 // looking at all of a backlog would cost too much.
 const cursorStats = `SELECT c.name, c.position, c.epoch,
-	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.name AND h.state = 'retrying'),
-	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.name AND h.state = 'waiting'),
-	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.name AND h.state = 'parked'),
+	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.cursor AND h.state = 'retrying'),
+	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.cursor AND h.state = 'waiting'),
+	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.cursor AND h.state = 'parked'),
 	(SELECT created_at FROM uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1),
-	(SELECT min(m.created_at) FROM uow_outbox_held h JOIN uow_outbox m ON m.position = h.position WHERE h.cursor = c.name)
-	FROM uow_outbox_cursor c ORDER BY c.name`
+	(SELECT min(m.created_at) FROM uow_outbox_held h JOIN uow_outbox m ON m.position = h.position WHERE h.cursor = c.cursor)
+	FROM (SELECT *, iif(part_of = '', name, part_of) AS cursor FROM uow_outbox_cursor WHERE split = 0) c ORDER BY c.name`
 
 // earlier returns the earlier of two times that may be zero.
 func earlier(a, b time.Time) time.Time {

@@ -14,6 +14,7 @@ import (
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/memory"
+	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/uowotel"
 )
 
@@ -237,7 +238,7 @@ func TestMessagesCarryTheTrace(t *testing.T) {
 			a.deposit(1)
 			return errors.Join(accounts.Add(a), u.Append(uow.Message{Type: "t"}))
 		})
-		messages, _, err := b.log().Scan(b.Context(), 0, 10, nil)
+		messages, _, err := b.log().Scan(b.Context(), outbox.Query{Limit: 10})
 		if err != nil || len(messages) != 2 {
 			b.Fatalf("%d messages, %v", len(messages), err)
 		}

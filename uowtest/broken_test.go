@@ -29,8 +29,11 @@ type fault struct {
 	unnest   func(t *brokenTx, keep bool) error
 	resolve  func(s *brokenStore, ctx context.Context, unit string) (bool, error)
 
-	scan    func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error)
-	acquire func(s *brokenStore, ctx context.Context, cursor string) (outbox.Lease, error)
+	scan    func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error)
+	acquire func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error)
+	release func(s *brokenStore, ctx context.Context, lease outbox.Lease) error
+	join    func(s *brokenStore, ctx context.Context, cursor, member string, ttl time.Duration) ([]string, error)
+	resplit func(s *brokenStore, ctx context.Context, leases []outbox.Lease, partitions int) error
 	settle  func(s *brokenStore, ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error
 	held    func(s *brokenStore, ctx context.Context, cursor string, filter outbox.HeldFilter) ([]outbox.Held, error)
 	redrive func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error)

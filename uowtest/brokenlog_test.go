@@ -7,24 +7,54 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-func (s *brokenStore) Scan(ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
+func (s *brokenStore) Scan(ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
 	if s.closed.Load() {
-		return nil, after, errClosed
+		return nil, query.After, errClosed
 	}
 	if s.fault.scan != nil {
-		return s.fault.scan(s, ctx, after, limit, topics)
+		return s.fault.scan(s, ctx, query)
 	}
-	return s.Log.Scan(ctx, after, limit, topics)
+	return s.Log.Scan(ctx, query)
 }
 
-func (s *brokenStore) Acquire(ctx context.Context, cursor string) (outbox.Lease, error) {
+func (s *brokenStore) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
 	if s.closed.Load() {
 		return outbox.Lease{}, errClosed
 	}
 	if s.fault.acquire != nil {
-		return s.fault.acquire(s, ctx, cursor)
+		return s.fault.acquire(s, ctx, claim)
 	}
-	return s.Log.Acquire(ctx, cursor)
+	return s.Log.Acquire(ctx, claim)
+}
+
+func (s *brokenStore) Release(ctx context.Context, lease outbox.Lease) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	if s.fault.release != nil {
+		return s.fault.release(s, ctx, lease)
+	}
+	return s.Log.Release(ctx, lease)
+}
+
+func (s *brokenStore) Join(ctx context.Context, cursor, member string, ttl time.Duration) ([]string, error) {
+	if s.closed.Load() {
+		return nil, errClosed
+	}
+	if s.fault.join != nil {
+		return s.fault.join(s, ctx, cursor, member, ttl)
+	}
+	return s.Log.Join(ctx, cursor, member, ttl)
+}
+
+func (s *brokenStore) Resplit(ctx context.Context, leases []outbox.Lease, partitions int) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	if s.fault.resplit != nil {
+		return s.fault.resplit(s, ctx, leases, partitions)
+	}
+	return s.Log.Resplit(ctx, leases, partitions)
 }
 
 func (s *brokenStore) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {

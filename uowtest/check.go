@@ -56,6 +56,7 @@ func Checks() []Check {
 		inboxChecks(),
 		hookChecks(),
 		cursorChecks(),
+		sharingChecks(),
 		trimChecks(),
 		readingChecks(),
 		queryChecks(),

@@ -47,7 +47,7 @@ func cursorChecks() []Check {
 
 func (r *relay) wantScan(after int64, limit int, topics []string, next int64, want ...int) {
 	r.Helper()
-	got, gotNext, err := r.log.Scan(r.Context(), after, limit, topics)
+	got, gotNext, err := r.log.Scan(r.Context(), outbox.Query{After: after, Limit: limit, Topics: topics})
 	r.must("Scan", err)
 	positions, wanted := []int64{}, []int64{}
 	for _, m := range got {
@@ -74,11 +74,11 @@ func scanGoesOn(k *kit) {
 	r.wantScan(p[1], 2, nil, p[3], 2, 3)
 	r.wantScan(p[3], 2, nil, p[3])
 	r.wantScan(0, 10, []string{"topic", "other"}, p[3], 0, 1, 2, 3)
-	got, next, err := r.log.Scan(k.Context(), 0, 10, []string{"other"})
+	got, next, err := r.log.Scan(k.Context(), outbox.Query{Limit: 10, Topics: []string{"other"}})
 	if err != nil || len(got) != 0 || next < 0 || next > p[3] {
 		k.broken("Scan of a topic without messages should return none, and have looked at most up to %d; got %v, %d, %v", p[3], got, next, err)
 	}
-	got, _, err = r.log.Scan(k.Context(), 0, 1, []string{"topic"})
+	got, _, err = r.log.Scan(k.Context(), outbox.Query{Limit: 1, Topics: []string{"topic"}})
 	if err != nil || len(got) != 1 || got[0].Position != p[0] {
 		k.broken("Scan of one message of a topic should return the first; got %v, %v", got, err)
 	}
@@ -179,7 +179,7 @@ func stats(k *kit) {
 
 func (r *relay) wantCursor(want outbox.CursorStats) {
 	r.Helper()
-	want.Epoch = r.lease.Epoch
+	want.Epoch, want.Partitions = r.lease.Epoch, 1
 	got := r.stats(want.Cursor)
 	if !got.OldestAt.Equal(want.OldestAt) {
 		r.broken("the oldest message not delivered should be of %s; got %s", want.OldestAt, got.OldestAt)

@@ -250,13 +250,13 @@ func nothingIsForgotten(k *kit) {
 	k.setUp(func(_ context.Context, u *uow.Unit) error {
 		return outbox.Append(u, outbox.Message{Type: "first", Key: "k"})
 	})
-	lease, err := k.log().Acquire(k.Context(), "relay")
+	lease, err := k.log().Acquire(k.Context(), outbox.Claim{Cursor: "relay", Force: true})
 	k.must("Acquire", err)
-	first, _, err := k.log().Scan(k.Context(), lease.Position, 10, nil)
+	first, _, err := k.log().Scan(k.Context(), outbox.Query{After: lease.Position, Limit: 10})
 	k.must("Scan", err)
-	lease, err = k.log().Acquire(k.Context(), "relay")
+	lease, err = k.log().Acquire(k.Context(), outbox.Claim{Cursor: "relay", Force: true})
 	k.must("Acquire", err)
-	again, _, err := k.log().Scan(k.Context(), lease.Position, 10, nil)
+	again, _, err := k.log().Scan(k.Context(), outbox.Query{After: lease.Position, Limit: 10})
 	k.must("Scan", err)
 	if len(first) != 1 || len(again) != 1 || first[0].ID != again[0].ID || first[0].ID == "" {
 		k.broken("two relays, the first of which settled nothing, should both get the message with the same id; got %v and %v", first, again)

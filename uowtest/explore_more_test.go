@@ -115,7 +115,7 @@ func TestOutbox(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		stored, _, err := log.Scan(ctx, 0, 10, nil)
+		stored, _, err := log.Scan(ctx, outbox.Query{Limit: 10})
 		if err != nil {
 			return err
 		}

@@ -58,6 +58,7 @@ func (x *Run) Relay(ctx context.Context, p relays.Publisher) error {
 		Cursor:       cursor,
 		PollInterval: time.Millisecond,
 		DrainTimeout: time.Second,
+		TakeOver:     true, // one that has crashed is not waited for
 		Backoff:      relays.Backoff{Min: time.Microsecond, Max: time.Millisecond},
 		Logger:       slog.New(slog.DiscardHandler),
 		Observer: watcher{func() {

@@ -17,18 +17,37 @@ type faultyLog struct {
 }
 
 // Acquire implements outbox.Log.
-func (l faultyLog) Acquire(ctx context.Context, cursor string) (lease outbox.Lease, err error) {
+func (l faultyLog) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.Lease, err error) {
 	err = l.faults.around(ctx, Call{Method: "Acquire"}, func() (err error) {
-		lease, err = l.log.Acquire(ctx, cursor)
+		lease, err = l.log.Acquire(ctx, claim)
 		return err
 	})
 	return lease, err
 }
 
+// Release implements outbox.Log.
+func (l faultyLog) Release(ctx context.Context, lease outbox.Lease) error {
+	return l.faults.around(ctx, Call{Method: "Release"}, func() error { return l.log.Release(ctx, lease) })
+}
+
+// Join implements outbox.Log.
+func (l faultyLog) Join(ctx context.Context, cursor, member string, ttl time.Duration) (members []string, err error) {
+	err = l.faults.around(ctx, Call{Method: "Join"}, func() (err error) {
+		members, err = l.log.Join(ctx, cursor, member, ttl)
+		return err
+	})
+	return members, err
+}
+
+// Resplit implements outbox.Log.
+func (l faultyLog) Resplit(ctx context.Context, leases []outbox.Lease, partitions int) error {
+	return l.faults.around(ctx, Call{Method: "Resplit"}, func() error { return l.log.Resplit(ctx, leases, partitions) })
+}
+
 // Scan implements outbox.Log.
-func (l faultyLog) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+func (l faultyLog) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
 	err = l.faults.around(ctx, Call{Method: "Scan"}, func() (err error) {
-		messages, next, err = l.log.Scan(ctx, after, limit, topics)
+		messages, next, err = l.log.Scan(ctx, query)
 		return err
 	})
 	return messages, next, err

@@ -76,7 +76,7 @@ func (k *kit) newRelay(cursor string, keys ...string) *relay {
 
 func (r *relay) acquire(cursor string) outbox.Lease {
 	r.Helper()
-	lease, err := r.log.Acquire(r.Context(), cursor)
+	lease, err := r.log.Acquire(r.Context(), outbox.Claim{Cursor: cursor, Force: true})
 	r.must("Acquire", err)
 	return lease
 }

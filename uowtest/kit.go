@@ -233,7 +233,7 @@ func (k *kit) messages() []outbox.Message {
 	var all []outbox.Message
 	log, after := k.log(), int64(0)
 	for {
-		some, next, err := log.Scan(k.Context(), after, 100, nil)
+		some, next, err := log.Scan(k.Context(), outbox.Query{After: after, Limit: 100})
 		k.must("Scan", err)
 		all = append(all, some...)
 		if next == after {

@@ -13,10 +13,10 @@ import (
 // scanSkipsGaps goes past a message that it shows only later, as happens when
 // positions are given before the commit, by a sequence.
 func scanSkipsGaps() fault {
-	return fault{scan: func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
+	return fault{scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		got, next, err := s.Log.Scan(ctx, after, limit, topics)
+		got, next, err := s.Log.Scan(ctx, query)
 		got = slices.DeleteFunc(got, func(m outbox.Message) bool {
 			early := m.Position%10 == 7 && !s.seen[m.Position]
 			s.seen[m.Position] = true
@@ -28,8 +28,8 @@ func scanSkipsGaps() fault {
 
 // scanShowsOnce shows each message to the first who asks.
 func scanShowsOnce() fault {
-	return fault{scan: func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
-		got, next, err := s.Log.Scan(ctx, after, limit, topics)
+	return fault{scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
+		got, next, err := s.Log.Scan(ctx, query)
 		got = slices.DeleteFunc(got, func(m outbox.Message) bool { return s.seen[m.Position] })
 		for _, m := range got {
 			s.seen[m.Position] = true
@@ -39,14 +39,15 @@ func scanShowsOnce() fault {
 }
 
 func scanIgnoresLimit() fault {
-	return fault{scan: func(s *brokenStore, ctx context.Context, after int64, _ int, topics []string) ([]outbox.Message, int64, error) {
-		return s.Log.Scan(ctx, after, 1<<30, topics)
+	return fault{scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
+		query.Limit = 1 << 30
+		return s.Log.Scan(ctx, query)
 	}}
 }
 
 func acquireKeepsEpoch() fault {
-	return fault{acquire: func(s *brokenStore, ctx context.Context, cursor string) (outbox.Lease, error) {
-		lease, err := s.Log.Acquire(ctx, cursor)
+	return fault{acquire: func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
+		lease, err := s.Log.Acquire(ctx, claim)
 		lease.Epoch = 1
 		return lease, err
 	}}
@@ -55,13 +56,13 @@ func acquireKeepsEpoch() fault {
 // settleIgnoresEpochs takes each lease for the newest.
 func settleIgnoresEpochs() fault {
 	return fault{
-		acquire: func(s *brokenStore, ctx context.Context, cursor string) (outbox.Lease, error) {
-			lease, err := s.Log.Acquire(ctx, cursor)
-			s.epochs[cursor] = lease.Epoch
+		acquire: func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
+			lease, err := s.Log.Acquire(ctx, claim)
+			s.epochs[lease.Row()] = lease.Epoch
 			return lease, err
 		},
 		settle: func(s *brokenStore, ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
-			lease.Epoch = s.epochs[lease.Cursor]
+			lease.Epoch = s.epochs[lease.Row()]
 			return s.Log.Settle(ctx, lease, settlement)
 		},
 	}
@@ -78,8 +79,9 @@ func settleIgnoresRelease() fault {
 func sharesCursors() fault {
 	const one = "relay"
 	return fault{
-		acquire: func(s *brokenStore, ctx context.Context, _ string) (outbox.Lease, error) {
-			return s.Log.Acquire(ctx, one)
+		acquire: func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
+			claim.Cursor = one
+			return s.Log.Acquire(ctx, claim)
 		},
 		held: func(s *brokenStore, ctx context.Context, _ string, filter outbox.HeldFilter) ([]outbox.Held, error) {
 			return s.Log.Held(ctx, one, filter)
@@ -118,9 +120,9 @@ func trimsUndelivered() fault {
 			return 0, err
 		}
 		for _, c := range append(stats.Cursors, outbox.CursorStats{Cursor: "trimmer"}) {
-			lease := outbox.Lease{Cursor: c.Cursor, Epoch: c.Epoch}
+			lease := outbox.Lease{Cursor: c.Cursor, Epoch: c.Epoch, Log: stats.Log}
 			if c.Epoch == 0 {
-				lease, _ = s.Log.Acquire(ctx, c.Cursor)
+				lease, _ = s.Log.Acquire(ctx, outbox.Claim{Cursor: c.Cursor, Force: true})
 			}
 			if err := s.Log.Settle(ctx, lease, outbox.Settlement{Position: stats.End}); err != nil {
 				return 0, err
@@ -168,8 +170,9 @@ func restartsPositions() fault {
 			}
 			return n, err
 		},
-		scan: func(s *brokenStore, ctx context.Context, after int64, limit int, topics []string) ([]outbox.Message, int64, error) {
-			got, next, err := s.Log.Scan(ctx, after+s.shift, limit, topics)
+		scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
+			query.After += s.shift
+			got, next, err := s.Log.Scan(ctx, query)
 			for i := range got {
 				got[i].Position -= s.shift
 			}

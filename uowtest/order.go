@@ -66,7 +66,7 @@ func (k *kit) scanner(stop <-chan struct{}) (all []outbox.Message, err error) {
 			stopping = true
 		default:
 		}
-		some, next, err := log.Scan(k.Context(), after, 7, nil)
+		some, next, err := log.Scan(k.Context(), outbox.Query{After: after, Limit: 7})
 		if err != nil {
 			return all, err
 		}
@@ -173,7 +173,7 @@ func rollbacksLeaveNoTrap(k *kit) {
 				k.broken("the unit should end with %v; got %v", result, err)
 			}
 		}
-		got, next, err := log.Scan(k.Context(), after, 10, nil)
+		got, next, err := log.Scan(k.Context(), outbox.Query{After: after, Limit: 10})
 		k.must("Scan", err)
 		if len(got) != 1 || got[0].ID != fmt.Sprint(i, 1) || next < got[0].Position {
 			k.broken("after a commit between two rollbacks the scanner should get its one message; got %v, next %d", got, next)

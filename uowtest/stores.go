@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/outbox"
@@ -165,8 +166,8 @@ func closedLog(k *kit) {
 	ctx := k.Context()
 	k.must("Close", k.db.Close())
 	calls := map[string]func() error{
-		"Acquire": func() error { _, err := r.log.Acquire(ctx, "relay"); return err },
-		"Scan":    func() error { _, _, err := r.log.Scan(ctx, 0, 1, nil); return err },
+		"Acquire": func() error { _, err := r.log.Acquire(ctx, outbox.Claim{Cursor: "relay", Force: true}); return err },
+		"Scan":    func() error { _, _, err := r.log.Scan(ctx, outbox.Query{Limit: 1}); return err },
 		"Held":    func() error { _, err := r.log.Held(ctx, "relay", outbox.HeldFilter{}); return err },
 		"Settle":  func() error { return r.log.Settle(ctx, r.lease, outbox.Settlement{Position: 1}) },
 		"Redrive": func() error { _, err := r.log.Redrive(ctx, "relay", []int64{1}); return err },
@@ -174,6 +175,9 @@ func closedLog(k *kit) {
 		"Trim":    func() error { _, err := r.log.Trim(ctx, k.clock.Now(), 1); return err },
 		"Stats":   func() error { _, err := r.log.Stats(ctx); return err },
 		"Drop":    func() error { return r.log.Drop(ctx, "relay") },
+		"Release": func() error { return r.log.Release(ctx, r.lease) },
+		"Join":    func() error { _, err := r.log.Join(ctx, "relay", "me", time.Hour); return err },
+		"Resplit": func() error { return r.log.Resplit(ctx, []outbox.Lease{r.lease}, 2) },
 	}
 	for name, call := range calls {
 		if err := call(); err == nil || errors.Is(err, outbox.ErrLeaseLost) {

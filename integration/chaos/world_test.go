@@ -158,7 +158,7 @@ func (w *world) messages() {
 	log, err := outbox.Of(w.direct.DB)
 	w.must(err)
 	for {
-		some, next, err := log.Scan(w.Context(), w.next, 1000, nil)
+		some, next, err := log.Scan(w.Context(), outbox.Query{After: w.next, Limit: 1000})
 		w.must(err)
 		for _, m := range some {
 			var about touched

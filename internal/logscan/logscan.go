@@ -23,10 +23,10 @@ import (
 
 // Source is a store's log. All fields are required.
 type Source[C comparable] struct {
-	// Read returns what can be seen behind a position, in one snapshot and in order:
-	// limit messages of the topics at most (of all, where there are none), and as many
-	// rows of other topics between them as it likes.
-	Read func(ctx context.Context, after int64, limit int, topics []string) ([]Row, error)
+	// Read returns what can be seen of a query, in one snapshot and in order: as many
+	// wanted messages as its limit at most, and as many other rows between them as it
+	// likes.
+	Read func(ctx context.Context, query outbox.Query) ([]Row, error)
 	// Claims returns which claims are held now: all of them where asked is nil, and
 	// else those of asked that have not been given up since it was returned.
 	Claims func(ctx context.Context, asked map[C]bool) (map[C]bool, error)
@@ -39,7 +39,7 @@ type Source[C comparable] struct {
 	Wake func()
 }
 
-// Row is a row of the log. Those whose topic is not asked for have no message.
+// Row is a row of the log. Those that are not asked for have no message.
 type Row struct {
 	Position int64
 	Wanted   bool
@@ -69,7 +69,8 @@ func New[C comparable](source Source[C]) *Scanner[C] {
 // can be read, or never will be: it waits a little for those who may still write
 // before what it has found, and calls Wake when that is over later. Those who have
 // no claim are never waited for.
-func (s *Scanner[C]) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
+func (s *Scanner[C]) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	after, limit := query.After, query.Limit
 	if limit <= 0 {
 		return nil, after, ctx.Err()
 	}
@@ -81,7 +82,7 @@ func (s *Scanner[C]) Scan(ctx context.Context, after int64, limit int, topics []
 		if err != nil {
 			return nil, after, err
 		}
-		rows, err := s.source.Read(ctx, after, limit, topics)
+		rows, err := s.source.Read(ctx, query)
 		if err != nil || len(rows) == 0 {
 			return nil, after, err
 		}

@@ -27,12 +27,12 @@ type ledger struct {
 
 func (l *ledger) scanner() *logscan.Scanner[string] {
 	return logscan.New(logscan.Source[string]{
-		Read: func(_ context.Context, after int64, limit int, topics []string) (rows []logscan.Row, err error) {
+		Read: func(_ context.Context, query outbox.Query) (rows []logscan.Row, err error) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			for _, p := range l.rows {
-				if p > after {
-					wanted := len(topics) == 0 || p%2 == 0
+				if p > query.After {
+					wanted := len(query.Topics) == 0 || p%2 == 0
 					rows = append(rows, logscan.Row{Position: p, Wanted: wanted, Message: outbox.Message{Position: p}})
 				}
 			}
@@ -72,7 +72,7 @@ func (l *ledger) set(rows []int64, claims ...string) {
 
 func positions(t *testing.T, s *logscan.Scanner[string], after int64, limit int, topics ...string) string {
 	t.Helper()
-	messages, next, err := s.Scan(t.Context(), after, limit, topics)
+	messages, next, err := s.Scan(t.Context(), outbox.Query{After: after, Limit: limit, Topics: topics})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,13 +150,13 @@ func TestErrorsAndClosedStores(t *testing.T) {
 		l.set([]int64{2}, "writes 1")
 		want(t, positions(t, s, 0, 9), "[] 0", "a closed store, of which nothing runs in the background")
 		l.fails = boom
-		if _, next, err := s.Scan(t.Context(), 0, 9, nil); !errors.Is(err, boom) || next != 0 {
+		if _, next, err := s.Scan(t.Context(), outbox.Query{Limit: 9}); !errors.Is(err, boom) || next != 0 {
 			t.Errorf("got %d, %v", next, err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		l.fails = nil
 		time.AfterFunc(2*time.Millisecond, func() { cancel(boom) })
-		if _, _, err := s.Scan(ctx, 0, 9, nil); !errors.Is(err, boom) {
+		if _, _, err := s.Scan(ctx, outbox.Query{Limit: 9}); !errors.Is(err, boom) {
 			t.Errorf("a scan whose context ends: got %v", err)
 		}
 		s.Quiet()

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"slices"
+	"time"
 
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/outbox"
@@ -56,10 +57,15 @@ type CursorChange struct {
 	// Dropped cursors are forgotten.
 	Dropped         bool
 	Position, Epoch int64
+	// Split is as in Cursor.
+	Split int
 	// Hold are states of held messages that are new, Gone positions that are held
 	// no more.
 	Hold []outbox.Hold
 	Gone []int64
+	// owner and expires are the lease that begins with the epoch.
+	owner   string
+	expires time.Time
 }
 
 // request is one who wants something changed.
@@ -206,7 +212,10 @@ func (l *Log) applyCursor(change *CursorChange) {
 		c = &Cursor{Held: map[int64]outbox.Hold{}}
 		l.Cursors[change.Name] = c
 	}
-	c.Position, c.Epoch = change.Position, change.Epoch
+	if change.Epoch != c.Epoch {
+		c.owner, c.expires = change.owner, change.expires
+	}
+	c.Position, c.Epoch, c.Split = change.Position, change.Epoch, change.Split
 	for _, h := range change.Hold {
 		c.Held[h.Position] = h
 	}

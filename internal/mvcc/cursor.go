@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/uow-go/uow/outbox"
 )
@@ -22,55 +23,54 @@ func cursorChange(name string, c CursorChange) Change {
 	return Change{Cursors: []CursorChange{c}}
 }
 
-// Acquire implements outbox.Log.
-func (s *Store) Acquire(ctx context.Context, name string) (lease outbox.Lease, err error) {
-	err = s.changeLog(ctx, func(l *Log) (Change, error) {
-		lease = outbox.Lease{Cursor: name, Epoch: l.Epochs + 1}
-		if c, ok := l.Cursors[name]; ok {
-			lease.Position = c.Position
-		}
-		return cursorChange(name, CursorChange{Position: lease.Position, Epoch: lease.Epoch}), nil
-	})
-	if err != nil {
-		return outbox.Lease{}, err
-	}
-	return lease, nil
-}
-
 // Settle implements outbox.Log.
 func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
 	return s.changeLog(ctx, func(l *Log) (Change, error) {
-		c, ok := l.Cursors[lease.Cursor]
-		if !ok || c.Epoch != lease.Epoch {
-			return Change{}, outbox.ErrLeaseLost
-		}
-		holds, err := s.holds(c, settlement.Hold)
+		c, err := s.leased(l, lease)
 		if err != nil {
 			return Change{}, err
 		}
-		change := CursorChange{Position: c.Position, Epoch: c.Epoch, Hold: holds}
-		if settlement.Position > 0 {
-			change.Position = settlement.Position
+		if from := settlement.From; from > 0 && c.Position != from && c.Position != settlement.Position {
+			return Change{}, s.errorf("settle: it is at %d, and was left at %d: %w", c.Position, from, outbox.ErrRestored)
 		}
+		c.expires = time.Now().Add(lease.TTL)
+		holder := l.Cursors[lease.Cursor]
+		holds, err := s.holds(c.Position, holder, settlement.Hold)
+		if err != nil {
+			return Change{}, err
+		}
+		change := CursorChange{Name: lease.Cursor, Position: holder.Position, Epoch: holder.Epoch, Split: holder.Split, Hold: holds}
 		for _, position := range settlement.Release {
-			_, held := c.Held[position]
+			_, held := holder.Held[position]
 			if held || slices.ContainsFunc(holds, func(h outbox.Hold) bool { return h.Position == position }) {
 				change.Gone = append(change.Gone, position)
 			}
 		}
-		if change.Position == c.Position && len(change.Hold) == 0 && len(change.Gone) == 0 {
-			return Change{}, nil
-		}
-		return cursorChange(lease.Cursor, change), nil
+		return positionChange(lease, c, change, settlement.Position), nil
 	})
 }
 
+// positionChange returns the change of a partition's position, and of what its cursor holds.
+func positionChange(lease outbox.Lease, c *Cursor, change CursorChange, position int64) (all Change) {
+	moved := position > 0 && position != c.Position
+	if lease.Partitions <= 1 && moved {
+		change.Position = position
+	}
+	if len(change.Hold) > 0 || len(change.Gone) > 0 || lease.Partitions <= 1 && moved {
+		all.Cursors = append(all.Cursors, change)
+	}
+	if lease.Partitions > 1 && moved {
+		all.Cursors = append(all.Cursors, CursorChange{Name: lease.Row(), Position: position, Epoch: c.Epoch})
+	}
+	return all
+}
+
 // holds returns what a settlement holds: not what was discarded in the meantime.
-func (s *Store) holds(c *Cursor, all []outbox.Hold) ([]outbox.Hold, error) {
+func (s *Store) holds(passed int64, c *Cursor, all []outbox.Hold) ([]outbox.Hold, error) {
 	var holds []outbox.Hold
 	for _, h := range all {
 		old, held := c.Held[h.Position]
-		if h.Position <= c.Position && !held {
+		if h.Position <= passed && !held {
 			continue
 		}
 		if _, ok := s.log.message(h.Position); !ok {
@@ -96,7 +96,7 @@ func (s *Store) Held(ctx context.Context, name string, filter outbox.HeldFilter)
 				break
 			}
 			h := c.Held[position]
-			if m, ok := s.log.message(position); ok && selects(filter, h) {
+			if m, ok := s.log.message(position); ok && selects(filter, h) && filter.Share.Has(m.Key, m.ID) {
 				held = append(held, outbox.Held{Hold: h, Message: copyMessage(m)})
 			}
 		}
@@ -145,7 +145,7 @@ func (s *Store) changeHeld(ctx context.Context, name string, positions []int64, 
 		if !ok {
 			return Change{}, nil
 		}
-		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch}, map[int64]bool{}
+		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch, Split: c.Split}, map[int64]bool{}
 		for _, position := range positions {
 			h, held := c.Held[position]
 			if held && !seen[position] && fn(&change, h) {
@@ -166,10 +166,15 @@ func (s *Store) changeHeld(ctx context.Context, name string, positions []int64, 
 
 // Drop implements outbox.Log.
 func (s *Store) Drop(ctx context.Context, name string) error {
-	return s.changeLog(ctx, func(l *Log) (Change, error) {
-		if _, ok := l.Cursors[name]; !ok {
+	return s.changeLog(ctx, func(l *Log) (change Change, err error) {
+		delete(l.members, name)
+		c, ok := l.Cursors[name]
+		if !ok || outbox.IsPartitionRow(name) {
 			return Change{}, nil
 		}
-		return cursorChange(name, CursorChange{Dropped: true}), nil
+		for _, row := range append(partitionRows(name, c.Split), name) {
+			change.Cursors = append(change.Cursors, CursorChange{Name: row, Dropped: true})
+		}
+		return change, nil
 	})
 }

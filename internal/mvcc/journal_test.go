@@ -85,7 +85,7 @@ func TestAFailedWriteLeavesNothing(t *testing.T) {
 	if err := commit(t, s, swap...); !errors.Is(err, j.fail) {
 		t.Fatalf("got %v, want what the journal returned", err)
 	}
-	if _, err := s.Acquire(t.Context(), "relay"); !errors.Is(err, j.fail) {
+	if _, err := s.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Force: true}); !errors.Is(err, j.fail) {
 		t.Fatalf("got %v, want what the journal returned", err)
 	}
 	if stats, err := s.Stats(t.Context()); err != nil || stats.End != 1 || len(stats.Cursors) != 0 {
@@ -128,7 +128,7 @@ func TestNothingIsSeenBeforeItIsDurable(t *testing.T) {
 		t.Errorf("got %v, %v before the journal had it", rows, err)
 	}
 	_ = x.Rollback()
-	if messages, _, err := s.Scan(t.Context(), 0, 10, nil); err != nil || len(messages) != 0 {
+	if messages, _, err := s.Scan(t.Context(), outbox.Query{Limit: 10}); err != nil || len(messages) != 0 {
 		t.Errorf("got %v, %v before the journal had it", messages, err)
 	}
 	j.hold <- struct{}{}
@@ -189,7 +189,7 @@ func TestChangesOfTheLogDoNotShareAWrite(t *testing.T) {
 	epochs := map[int64]bool{}
 	for range 16 {
 		wg.Go(func() {
-			lease, err := s.Acquire(context.Background(), "relay")
+			lease, err := s.Acquire(context.Background(), outbox.Claim{Cursor: "relay", Force: true})
 			if err != nil {
 				t.Error(err)
 			}
@@ -249,7 +249,7 @@ func TestClosedBehindAJournal(t *testing.T) {
 	}
 	closed := s.options.Closed
 	errs := []error{open.Commit(t.Context(), &driver.ChangeSet{Writes: []driver.Write{insert("a", "a")}}), s.Decide(func() {})}
-	_, err := s.Acquire(t.Context(), "relay")
+	_, err := s.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Force: true})
 	errs = append(errs, err, s.Settle(t.Context(), outbox.Lease{}, outbox.Settlement{}))
 	for i, err := range errs {
 		if !errors.Is(err, closed) {

@@ -24,13 +24,26 @@ type Log struct {
 	// cursors, so that a cursor that was dropped and made again does not give an
 	// epoch twice.
 	Epochs int64
+	// ID is the log's identity.
+	ID string
+	// members are who has joined a cursor, and until when.
+	members map[string]map[string]time.Time
 }
 
 // Cursor is how far one relay has read, and what it could not publish.
 type Cursor struct {
 	Position int64
 	Epoch    int64
-	Held     map[int64]outbox.Hold
+	// Split is the number of partitions of a cursor that has more than one. Their
+	// positions and epochs are cursors of their own, called by outbox.PartitionRow;
+	// what they hold is held by the cursor.
+	Split int
+	Held  map[int64]outbox.Hold
+
+	// owner has the lease until it expires. Leases and members end with the process,
+	// since nobody but it can have any.
+	owner   string
+	expires time.Time
 }
 
 // after returns the place of the first message after a position.
@@ -48,15 +61,15 @@ func (l *Log) message(position int64) (driver.Message, bool) {
 }
 
 // Scan implements outbox.Log.
-func (s *Store) Scan(ctx context.Context, after int64, limit int, topics []string) (messages []outbox.Message, next int64, err error) {
-	next = after
+func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	next = query.After
 	err = s.reading(ctx, func() error {
-		for _, m := range s.log.Messages[s.log.after(after):] {
-			if len(messages) >= limit {
+		for _, m := range s.log.Messages[s.log.after(query.After):] {
+			if len(messages) >= query.Limit {
 				break
 			}
 			next = m.Position
-			if len(topics) == 0 || slices.Contains(topics, m.Topic) {
+			if (len(query.Topics) == 0 || slices.Contains(query.Topics, m.Topic)) && query.Share.Has(m.Key, m.ID) {
 				messages = append(messages, copyMessage(m))
 			}
 		}
@@ -94,7 +107,9 @@ func (l *Log) passed() int64 {
 	}
 	passed := l.End
 	for _, c := range l.Cursors {
-		passed = min(passed, c.Position)
+		if c.Split == 0 {
+			passed = min(passed, c.Position)
+		}
 	}
 	return passed
 }
@@ -111,10 +126,13 @@ func (l *Log) held(position int64) bool {
 // Stats implements outbox.Log.
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	err = s.reading(ctx, func() error {
-		stats = outbox.Stats{End: s.log.End, Messages: int64(len(s.log.Messages))}
+		stats = outbox.Stats{End: s.log.End, Messages: int64(len(s.log.Messages)), Log: s.log.ID}
 		for _, name := range slices.Sorted(maps.Keys(s.log.Cursors)) {
-			stats.Cursors = append(stats.Cursors, s.log.describe(name))
+			if s.log.Cursors[name].Split == 0 {
+				stats.Cursors = append(stats.Cursors, s.log.describe(name))
+			}
 		}
+		stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
 		return nil
 	})
 	return stats, err
@@ -123,7 +141,9 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 func (l *Log) describe(name string) outbox.CursorStats {
 	c := l.Cursors[name]
 	stats := outbox.CursorStats{Cursor: name, Position: c.Position, Epoch: c.Epoch}
-	for _, h := range c.Held {
+	base, _, _ := outbox.ParseRow(name)
+	held := l.Cursors[base].Held
+	for _, h := range held {
 		switch h.State {
 		case outbox.Retrying:
 			stats.Retrying++
@@ -134,7 +154,7 @@ func (l *Log) describe(name string) outbox.CursorStats {
 		}
 	}
 	for _, m := range l.Messages {
-		if _, held := c.Held[m.Position]; !held && m.Position <= c.Position {
+		if _, held := held[m.Position]; !held && m.Position <= c.Position {
 			continue
 		}
 		if stats.OldestAt.IsZero() || m.CreatedAt.Before(stats.OldestAt) {

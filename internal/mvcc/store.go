@@ -52,7 +52,7 @@ var (
 
 // New returns an empty store.
 func New(options Options) *Store {
-	return &Store{options: options, tables: map[string]*table{}, log: Log{Cursors: map[string]*Cursor{}}}
+	return &Store{options: options, tables: map[string]*table{}, log: Log{ID: outbox.NewLogID(), Cursors: map[string]*Cursor{}}}
 }
 
 // errorf returns an error that begins with the store's name.

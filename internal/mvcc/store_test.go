@@ -8,6 +8,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/outbox"
 )
 
 // opened returns a store with a collection.
@@ -146,7 +147,7 @@ func TestCancelledContexts(t *testing.T) {
 	_, beginErr := s.Begin(ctx, driver.TxOptions{})
 	_, getErr := x.Get(ctx, "rows", nil)
 	_, findErr := x.Find(ctx, "rows", driver.Query{})
-	_, _, scanErr := s.Scan(ctx, 0, 1, nil)
+	_, _, scanErr := s.Scan(ctx, outbox.Query{Limit: 1})
 	_, statsErr := s.Stats(ctx)
 	for i, err := range []error{beginErr, getErr, findErr, scanErr, statsErr, x.Flush(ctx, &driver.ChangeSet{}), x.Commit(ctx, &driver.ChangeSet{})} {
 		if !errors.Is(err, context.Canceled) {

@@ -141,7 +141,7 @@ func (b *Bank) want(t *testing.T, when string, balance int64, payments ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, _, err := log.Scan(t.Context(), 0, 100, nil)
+	all, _, err := log.Scan(t.Context(), outbox.Query{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/uow-go/uow/monitor/internal/application"
 	"github.com/uow-go/uow/monitor/internal/domain"
+	"github.com/uow-go/uow/outbox"
 )
 
 func TestTheDefaultConfigurationWatchesItselfAndTellsTheConsole(t *testing.T) {
@@ -290,7 +291,7 @@ func TestALostLeaseEndsRun(t *testing.T) {
 		a := r.attempts()
 		return len(a) == 1 && a[0].Outcome == domain.OutcomeDelivered
 	})
-	if _, err := r.log.Acquire(t.Context(), application.Topic("console")); err != nil {
+	if _, err := r.log.Acquire(t.Context(), outbox.Claim{Cursor: application.Topic("console"), Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.wait(); err == nil || !strings.Contains(err.Error(), "destination console") {

@@ -126,6 +126,7 @@ func (a *App) addDestination(name string, sender application.Sender) error {
 		Log:       a.log,
 		Cursor:    application.Topic(name),
 		Topics:    []string{application.Topic(name)},
+		TakeOver:  true, // the data directory is locked: nobody else has the log
 		Publisher: relay.Each(publish(delivery), sendersPerDestination),
 		// Alerts are few and wanted soon. What a destination does not take now is
 		// kept for as long as it needs.

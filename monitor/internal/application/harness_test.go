@@ -306,7 +306,7 @@ func found[T any](w *world, c *uow.Collection[T]) (out []T) {
 // messages returns the outbox, in commit order.
 func (w *world) messages() []outbox.Message {
 	w.t.Helper()
-	all, _, err := w.log.Scan(context.Background(), 0, 100_000, nil)
+	all, _, err := w.log.Scan(context.Background(), outbox.Query{Limit: 100_000})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (w *world) put(lines ...domain.Attempt) {
 // does, with messages that it holds.
 func (w *world) read(destination string, position int64, hold ...outbox.Hold) {
 	w.t.Helper()
-	lease, err := w.log.Acquire(context.Background(), application.Topic(destination))
+	lease, err := w.log.Acquire(context.Background(), outbox.Claim{Cursor: application.Topic(destination), Force: true})
 	if err == nil {
 		err = w.log.Settle(context.Background(), lease, outbox.Settlement{Position: position, Hold: hold})
 	}
@@ -156,7 +156,7 @@ func TestWhatWaitsForARemovedDestinationIsAbandoned(t *testing.T) {
 		if n := w.trim(); n != 0 {
 			t.Fatalf("%d messages were trimmed that a cursor has not passed", n)
 		}
-		if lease, err := w.log.Acquire(t.Context(), "replica"); err != nil {
+		if lease, err := w.log.Acquire(t.Context(), outbox.Claim{Cursor: "replica", Force: true}); err != nil {
 			t.Fatal(lease, err)
 		}
 		removed := w.recover("pager")

@@ -169,9 +169,9 @@ func (s *sample) hold(t domain.Transition, destination string, h outbox.Hold) {
 			Type: "tocsin.alert." + string(t.Kind), Payload: payload,
 		})
 	})
-	lease, err := s.log.Acquire(s.t.Context(), topic)
+	lease, err := s.log.Acquire(s.t.Context(), outbox.Claim{Cursor: topic, Force: true})
 	check(s.t, err)
-	messages, next, err := s.log.Scan(s.t.Context(), lease.Position, 100, []string{topic})
+	messages, next, err := s.log.Scan(s.t.Context(), outbox.Query{After: lease.Position, Limit: 100, Topics: []string{topic}})
 	check(s.t, err)
 	if len(messages) != 1 {
 		s.t.Fatalf("%d messages, want 1", len(messages))

@@ -1,0 +1,201 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	sqldriver "database/sql/driver"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// inOne runs fn's scripts on one connection, as a transaction that fn must end by
+// COMMIT. When it fails the transaction is rolled back.
+func (s *Store) inOne(ctx context.Context, what string, fn func(run func(*script) error) error) error {
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.release()
+	var failed error // of the server, or the way to it
+	err = fn(func(sc *script) error {
+		_, failed = c.run(ctx, sc, s.maxPacket)
+		return failed
+	})
+	if err != nil && !c.dead {
+		c.rollback(s.maxPacket)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case failed != nil:
+		return s.wrap(ctx, what, err)
+	}
+	return fmt.Errorf("mysql: %s: %w", what, err)
+}
+
+// partition is what a row of uow_outbox_cursor says.
+type partition struct {
+	split, position, epoch int64
+	owner                  string
+	leased                 bool // the lease has not expired
+}
+
+// partitions locks rows of uow_outbox_cursor and reads them.
+func (s *Store) partitions(sc *script, found map[string]partition, names ...string) *script {
+	return sc.add("SELECT name, split, position, epoch, owner, COALESCE(expires_at > UTC_TIMESTAMP(6), FALSE) FROM ", s.schema, "uow_outbox_cursor WHERE name IN ").
+		ids(len(names), func(i int) string { return names[i] }).add(forUpdate).
+		query(func(row []sqldriver.Value) error {
+			found[text(row[0])] = partition{
+				split: number(row[1]), position: number(row[2]), epoch: number(row[3]), owner: text(row[4]), leased: number(row[5]) != 0,
+			}
+			return nil
+		})
+}
+
+// nextEpoch gives a lease its epoch, and finds out what it has to know of the log. The
+// one row of uow_state puts those who acquire at once in an order.
+func (s *Store) nextEpoch(sc *script, lease *outbox.Lease, end *int64) *script {
+	return sc.add("UPDATE ", s.schema, "uow_state SET epochs = epochs + 1").end().
+		add("SELECT epochs, log_id, GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)) FROM ", s.schema, "uow_state").
+		query(func(row []sqldriver.Value) error {
+			lease.Epoch, lease.Log, *end = number(row[0]), text(row[1]), number(row[2])
+			return nil
+		})
+}
+
+// Acquire implements outbox.Log.
+func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.Lease, err error) {
+	if err := claim.Check(); err != nil {
+		return outbox.Lease{}, fmt.Errorf("mysql: acquire: %w", err)
+	}
+	err = s.inOne(ctx, "acquire", func(run func(*script) error) error {
+		lease = claim.Lease()
+		end, found := int64(0), map[string]partition{}
+		if err := run(s.partitions(s.nextEpoch(s.change(), &lease, &end), found, claim.Cursor, lease.Row())); err != nil {
+			return err
+		}
+		cursor, known := found[claim.Cursor]
+		p := found[lease.Row()]
+		switch {
+		case known && max(cursor.split, 1) != int64(lease.Partitions):
+			return outbox.ErrPartitions
+		case !claim.Force && p.leased && p.owner != claim.Owner:
+			return outbox.ErrLeaseHeld
+		case p.position > end:
+			return fmt.Errorf("the cursor is at %d, and the log ends at %d: %w", p.position, end, outbox.ErrRestored)
+		}
+		lease.Position = p.position
+		sc := newScript()
+		if !known {
+			s.makeCursor(sc, claim.Cursor, lease.Partitions, 0, 0)
+		}
+		return run(sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET epoch = ").int(lease.Epoch).add(", owner = ").id(claim.Owner).
+			add(", expires_at = UTC_TIMESTAMP(6) + INTERVAL ").int(claim.TTL.Microseconds()).
+			add(" MICROSECOND WHERE name = ").id(lease.Row()).end().do("COMMIT"))
+	})
+	if err != nil {
+		return outbox.Lease{}, err
+	}
+	return lease, nil
+}
+
+// makeCursor appends the statement that makes the rows of a cursor, and of its
+// partitions where it has several.
+func (s *Store) makeCursor(sc *script, name string, partitions int, position, epoch int64) *script {
+	sc.add("INSERT INTO ", s.schema, "uow_outbox_cursor (name, part_of, split, position, epoch) VALUES (").id(name)
+	if partitions == 1 {
+		return sc.add(", '', 0, ").int(position).add(", ").int(epoch).add(")").end()
+	}
+	sc.add(", '', ").int(int64(partitions)).add(", 0, 0)")
+	for i := range partitions {
+		sc.add(", (").id(outbox.PartitionRow(name, i, partitions)).add(", ").id(name).add(", 0, ").int(position).add(", ").int(epoch).add(")")
+	}
+	return sc.end()
+}
+
+// whereLease appends the condition that a row of uow_outbox_cursor is that of a lease.
+func (s *Store) whereLease(sc *script, lease outbox.Lease) *script {
+	return sc.add(" WHERE name = ").text(lease.Row(), unlimited).add(" AND epoch = ").int(lease.Epoch).
+		add(" AND owner = ").text(lease.Owner, unlimited)
+}
+
+// leased locks the row of a lease, and ends the script unless the lease is the newest,
+// and the log and the position are those that it knows.
+func (s *Store) leased(sc *script, lease outbox.Lease, settlement outbox.Settlement) *script {
+	sc.add("SELECT ", most, "(COUNT(*) <> 1) FROM ", s.schema, "uow_outbox_cursor")
+	s.whereLease(sc, lease).add(" AND (SELECT log_id FROM ", s.schema, "uow_state) = ").text(lease.Log, unlimited)
+	if settlement.From > 0 {
+		sc.add(" AND position IN (").int(settlement.From).add(", ").int(settlement.Position).add(")")
+	}
+	return sc.add(forUpdate).query(nil)
+}
+
+// refused says why leased has ended a script.
+func (s *Store) refused(ctx context.Context, lease outbox.Lease) error {
+	reason := outbox.ErrLeaseLost
+	sc := newScript().add("SELECT 1 FROM ", s.schema, "uow_outbox_cursor")
+	s.whereLease(sc, lease).query(func([]sqldriver.Value) error { reason = outbox.ErrRestored; return nil })
+	if err := s.do(ctx, "settle", sc); err != nil {
+		return err
+	}
+	return fmt.Errorf("mysql: settle: %w", reason)
+}
+
+// Release implements outbox.Log.
+func (s *Store) Release(ctx context.Context, lease outbox.Lease) error {
+	sc := s.change().add("UPDATE ", s.schema, "uow_outbox_cursor SET expires_at = NULL")
+	return s.do(ctx, "release", s.whereLease(sc, lease).end().do("COMMIT"))
+}
+
+// Join implements outbox.Log. Members that are gone for an hour are forgotten by the
+// way; no sooner, so that two that come back can't wait for each other.
+func (s *Store) Join(ctx context.Context, cursor, member string, ttl time.Duration) (members []string, err error) {
+	sc := s.change().add("INSERT INTO ", s.schema, "uow_outbox_member (`cursor`, member, expires_at) VALUES (").id(cursor).add(", ").id(member).
+		add(", UTC_TIMESTAMP(6) + INTERVAL ").int(ttl.Microseconds()).do(" MICROSECOND) ON DUPLICATE KEY UPDATE expires_at = VALUES(expires_at)").
+		add("DELETE FROM ", s.schema, "uow_outbox_member WHERE `cursor` = ").id(cursor).
+		do(" AND expires_at < UTC_TIMESTAMP(6) - INTERVAL 1 HOUR").
+		add("SELECT member FROM ", s.schema, "uow_outbox_member WHERE `cursor` = ").id(cursor).
+		add(" AND expires_at > UTC_TIMESTAMP(6) ORDER BY member").
+		query(func(row []sqldriver.Value) error { members = append(members, text(row[0])); return nil }).do("COMMIT")
+	if err := s.do(ctx, "join", sc); err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+// Resplit implements outbox.Log.
+func (s *Store) Resplit(ctx context.Context, leases []outbox.Lease, partitions int) error {
+	if err := outbox.CheckResplit(leases, partitions); err != nil {
+		return fmt.Errorf("mysql: resplit: %w", err)
+	}
+	return s.inOne(ctx, "resplit", func(run func(*script) error) error {
+		names, found := make([]string, len(leases)), map[string]partition{}
+		for i, lease := range leases {
+			names[i] = lease.Row()
+		}
+		next, end := outbox.Lease{}, int64(0)
+		if err := run(s.partitions(s.nextEpoch(s.change(), &next, &end), found, names...)); err != nil {
+			return err
+		}
+		name, position := leases[0].Cursor, found[names[0]].position
+		for i, lease := range leases {
+			p, ok := found[names[i]]
+			switch {
+			case !ok || p.epoch != lease.Epoch || p.owner != lease.Owner:
+				return outbox.ErrLeaseLost
+			case lease.Log != next.Log:
+				return outbox.ErrRestored
+			case p.position != position:
+				return fmt.Errorf("the partitions of %q are at different positions", name)
+			}
+		}
+		sc := newScript()
+		if len(leases) != partitions {
+			sc.add("DELETE FROM ", s.schema, "uow_outbox_cursor WHERE name = ").id(name).add(" OR part_of = ").id(name).end()
+			s.makeCursor(sc, name, partitions, position, next.Epoch)
+		}
+		return run(sc.do("COMMIT"))
+	})
+}
