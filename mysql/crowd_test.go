@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/uow-go/uow"
-	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/outbox"
 )
 
 // crowd makes every operation one of a crowd.

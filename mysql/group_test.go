@@ -12,6 +12,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/outbox"
 )
 
 // together lets change sets wait in this order while a leader is at work, which then
@@ -245,7 +246,7 @@ func TestGroupDeleteAndInsert(t *testing.T) {
 	if got := f.row("a"); got != "4 2" {
 		t.Errorf("the row is %s, want 4 2", got)
 	}
-	messages, _, err := f.store.Scan(t.Context(), 0, 10, nil)
+	messages, _, err := f.store.Scan(t.Context(), outbox.Query{After: 0, Limit: 10})
 	f.must(err)
 	if len(messages) != 2 || messages[1].Sequence != 2 {
 		t.Errorf("the log has %+v", messages)
