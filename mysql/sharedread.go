@@ -61,10 +61,8 @@ const (
 // getTogether makes the unit's first read together with those of others. ok is false
 // when the unit must make it by itself.
 func (t *tx) getTogether(ctx context.Context, table *table, ids []string) (rows []driver.Row, ok bool, err error) {
-	for _, id := range ids {
-		if newScript().id(id).err != nil {
-			return nil, false, nil // alone it gets its error
-		}
+	if s := newScript(); s.ids(len(ids), func(i int) string { return ids[i] }).err != nil {
+		return nil, false, nil //nolint:nilerr // alone it gets its error
 	}
 	q := &t.store.reads
 	r := &reading{table: table, ids: ids, done: make(chan struct{})}

@@ -64,7 +64,7 @@ func sqliteStore() Store {
 				return err
 			},
 			Notes: func(ctx context.Context, u *uow.Unit, prefix string) (map[string]int, error) {
-				rows, err := sqlite.Tx(u).QueryContext(ctx, "SELECT text, count(*) FROM notes WHERE substr(text, 1, length(?1)) = ?1 GROUP BY text", prefix)
+				rows, err := sqlite.Tx(u).QueryContext(ctx, "SELECT text, count(*) FROM notes WHERE substr(text, 1, length(?1)) = ?1 GROUP BY text", prefix) //nolint:rowserrcheck // counts does
 				if err != nil {
 					return nil, err
 				}

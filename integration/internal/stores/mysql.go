@@ -187,7 +187,7 @@ func (m *mysqlDatabase) note(ctx context.Context, u *uow.Unit, text string) erro
 }
 
 func (m *mysqlDatabase) notes(ctx context.Context, u *uow.Unit, prefix string) (map[string]int, error) {
-	rows, err := mysql.Tx(u).QueryContext(ctx, "SELECT text, COUNT(*) FROM notes WHERE LEFT(text, CHAR_LENGTH(?)) = ? GROUP BY text", prefix, prefix)
+	rows, err := mysql.Tx(u).QueryContext(ctx, "SELECT text, COUNT(*) FROM notes WHERE LEFT(text, CHAR_LENGTH(?)) = ? GROUP BY text", prefix, prefix) //nolint:rowserrcheck // counts does
 	if err != nil {
 		return nil, err
 	}
