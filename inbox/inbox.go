@@ -31,7 +31,8 @@ type Config struct {
 
 	// FromFirst says that the consumer is there from the beginning of each stream, so
 	// that one which begins with a sequence above 1 has a gap. Default: false, a
-	// stream begins with whatever comes first.
+	// stream begins with whatever comes first: for a consumer that was added later, or
+	// has looked at the order only since then.
 	FromFirst bool
 }
 
@@ -49,7 +50,8 @@ const (
 	// for each other all the same. Those of several processes may be handled
 	// at once, and all but one are rolled back: they take effect once, if that is all
 	// that they do. It is for consumers that are the only process of their database,
-	// which it makes much faster on SQLite.
+	// which it makes much faster on SQLite. Where fn runs SQL of its own, that may fail
+	// by what the other delivery has done; the next delivery is a duplicate then.
 	AtCommit
 )
 
@@ -66,6 +68,9 @@ type Inbox struct {
 // New makes the inbox of a consumer. The Records must be listed in the database's
 // Config; a wrong Config is a uow.ErrConfig.
 func New(db *uow.DB, records *Records, cfg Config) (*Inbox, error) {
+	if db == nil || records == nil {
+		return nil, fmt.Errorf("inbox: %w: a database and its Records are required", uow.ErrConfig)
+	}
 	if cfg.Horizon == 0 {
 		cfg.Horizon = 7 * 24 * time.Hour
 	}

@@ -103,6 +103,9 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("%s: %v, want ErrConfig", name, err)
 		}
 	}
+	if _, err := inbox.New(nil, w.records, inbox.Config{Consumer: "a"}); !errors.Is(err, uow.ErrConfig) {
+		t.Errorf("no database: %v, want ErrConfig", err)
+	}
 	if _, err := inbox.New(w.db, inbox.NewRecords(), inbox.Config{Consumer: "a"}); !errors.Is(err, uow.ErrConfig) {
 		t.Errorf("records that are not listed: %v, want ErrConfig", err)
 	}
@@ -239,6 +242,36 @@ func TestRetryOfTheDatabase(t *testing.T) {
 		if r, err := in.Handle(t.Context(), m, w.count); err != nil || r.Duplicate != (want == nil) {
 			t.Errorf("%d attempts: the next delivery: %+v, %v", attempts, r, err)
 		}
+	}
+}
+
+// TestSerializable lets inboxes that do not know of each other handle a message in
+// serializable units, while marks are trimmed.
+func TestSerializable(t *testing.T) {
+	w := newWorld(t, nil)
+	w.db = w.db.With(uow.UnitOptions{Serializable: true})
+	var deliveries sync.WaitGroup
+	var mu sync.Mutex
+	handled := 0
+	for range 8 {
+		in := w.inbox(inbox.Config{Consumer: "a"})
+		deliveries.Go(func() {
+			r, err := in.Handle(t.Context(), inbox.Message{ID: "1"}, w.count)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			} else if !r.Duplicate {
+				handled++
+			}
+			if _, err := in.Trim(t.Context(), 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	deliveries.Wait()
+	if n := w.counted(); n != 1 || handled != 1 {
+		t.Errorf("%d effects, and %d deliveries that were no duplicates", n, handled)
 	}
 }
 

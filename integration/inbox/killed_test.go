@@ -17,7 +17,8 @@ const batch = 24
 // TestP24_KilledInTheHandler lets two processes handle the same messages at once, and
 // kills both at moments of chance, most of them while handlers run. Then all messages
 // are delivered once more. Each has taken effect once, and has one mark; what was
-// acknowledged before the kill is a duplicate then.
+// acknowledged before the kill is a duplicate then. With BeforeHandling no message was
+// being handled twice at the same time.
 func TestP24_KilledInTheHandler(t *testing.T) {
 	if task := os.Getenv(taskVariable); task != "" {
 		work(t, task)
@@ -41,12 +42,12 @@ func killRounds(t *testing.T, s stores.Store, claim inbox.Claim) {
 	t.Logf("-seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
 
-	shop := openShop(t, s, claim, "")
+	shop, locks := openShop(t, s, claim, ""), t.TempDir()
 	inHandlers, acknowledged := 0, 0
 	for round := range *rounds {
 		var workers []*worker
 		for range 2 {
-			workers = append(workers, startWorker(t, s, shop.Name, claim, round, 1+chance.IntN(2*batch)))
+			workers = append(workers, startWorker(t, s, shop.Name, locks, claim, round, 1+chance.IntN(2*batch)))
 		}
 		for _, w := range workers {
 			w.wait(t)

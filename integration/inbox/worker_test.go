@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/uow-go/uow"
@@ -20,6 +22,9 @@ import (
 // taskVariable tells this test's binary that it is a worker, and what to do: claim,
 // round, store and database.
 const taskVariable = "UOW_INBOX_WORKER"
+
+// locksVariable is the directory of the files that handlers lock.
+const locksVariable = "UOW_INBOX_LOCKS"
 
 // worker is a process that handles all messages of a round, until it is killed.
 type worker struct {
@@ -33,11 +38,11 @@ type worker struct {
 
 // startWorker starts one that is killed when it has said so many lines; it ends by
 // itself when it says fewer.
-func startWorker(t *testing.T, s stores.Store, database string, claim inbox.Claim, round, lines int) *worker {
+func startWorker(t *testing.T, s stores.Store, database, locks string, claim inbox.Claim, round, lines int) *worker {
 	t.Helper()
 	w := &worker{read: make(chan struct{}), open: map[string]bool{}, done: map[string]bool{}}
 	w.cmd = exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestP24_KilledInTheHandler$")
-	w.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s %s", taskVariable, claim, round, s.Name, database))
+	w.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s %s", taskVariable, claim, round, s.Name, database), locksVariable+"="+locks)
 	if s.Server != nil {
 		w.cmd.Env = append(w.cmd.Env, "POSTGRES_URL="+local.Postgres(t))
 	}
@@ -117,10 +122,31 @@ func work(t *testing.T, task string) {
 func (s *shop) handle(id string) bool {
 	_, err := s.inbox.Handle(context.Background(), inbox.Message{Source: "shop", ID: id}, func(ctx context.Context, u *uow.Unit) error {
 		fmt.Printf("handling %s\n", id)
+		if s.flushes {
+			release, err := s.exclusive(id)
+			if err != nil {
+				fmt.Printf("failed %s is handled twice at once: %v\n", id, err)
+				return err
+			}
+			defer release()
+		}
 		return s.sell(ctx, u, id)
 	})
 	if err != nil && !errors.Is(err, uow.ErrConflict) && !errors.Is(err, uow.ErrRetryable) {
 		fmt.Printf("failed %s: %v\n", id, err)
 	}
 	return err == nil
+}
+
+// exclusive locks a file for as long as a message is being handled. The system unlocks
+// it when the process dies.
+func (s *shop) exclusive(id string) (release func(), err error) {
+	f, err := os.OpenFile(filepath.Join(os.Getenv(locksVariable), id), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
 }
