@@ -56,6 +56,7 @@ func Checks() []Check {
 		hookChecks(),
 		cursorChecks(),
 		sharingChecks(),
+		delayedChecks(),
 		trimChecks(),
 		readingChecks(),
 		queryChecks(),
