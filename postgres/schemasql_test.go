@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -50,7 +51,11 @@ func TestSchemaSQL(t *testing.T) {
 	if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "CREATE TABLE") {
 		t.Fatalf("a table that is missing: got %v, want ErrMismatch with the SQL", err)
 	}
-	files, err := options.SchemaSQL(1, parcels())
+	known, err := fs.Glob(migrations, "schema/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := options.SchemaSQL(len(known), parcels())
 	if err != nil {
 		t.Fatal(err)
 	}
