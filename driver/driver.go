@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -341,10 +342,30 @@ type Message struct {
 	Payload       []byte
 	Headers       map[string]string
 	CreatedAt     time.Time
+	// At, when it is not zero, keeps the message apart from the log until then: the
+	// store appends it, At as its CreatedAt and without an At, when it is told to by
+	// outbox.Log.Promote. Only messages of no aggregate have it.
+	At time.Time
 	// Write is one more than the index in ChangeSet.Writes of the aggregate that
 	// recorded the message, and 0 for a message of no aggregate. It is not
 	// stored.
 	Write int
+}
+
+// Apart takes the delayed messages out of those of a change set. Stores call it.
+func Apart(all []Message) (messages, delayed []Message) {
+	isDelayed := func(m Message) bool { return !m.At.IsZero() }
+	if !slices.ContainsFunc(all, isDelayed) {
+		return all, nil
+	}
+	for _, m := range all {
+		if isDelayed(m) {
+			delayed = append(delayed, m)
+		} else {
+			messages = append(messages, m)
+		}
+	}
+	return messages, delayed
 }
 
 // ErrConflict is what errors.Is finds in every *ConflictError.

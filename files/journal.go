@@ -13,7 +13,8 @@ import (
 
 // format is the version of everything in the directory that is written, and all from
 // oldestFormat on can be read: what the newer ones have more is left out where there is
-// none of it. Format 2 has partitions of cursors, and the identity of the log.
+// none of it. Format 2 has partitions of cursors, delayed messages, and the identity of the
+// log.
 const (
 	format       = 2
 	oldestFormat = 1

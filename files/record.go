@@ -37,6 +37,8 @@ type (
 		Messages []messageJSON `json:"messages"`
 		Cursors  []cursorJSON  `json:"cursors"`
 		Trimmed  []int64       `json:"trimmed"`
+		Delayed  []messageJSON `json:"delayed"`
+		Promoted []int64       `json:"promoted"`
 	}
 	rowJSON struct {
 		header
@@ -53,6 +55,7 @@ type (
 		AggregateID   text            `json:"aggregateId"`
 		Sequence      int64           `json:"sequence"`
 		CreatedAt     instant         `json:"createdAt"`
+		At            instant         `json:"at"`
 		Headers       headers         `json:"headers"`
 		Payload       json.RawMessage `json:"payload"`
 		PayloadText   *text           `json:"payloadText"`
@@ -100,14 +103,13 @@ func (e *entry) append(out []byte) ([]byte, error) {
 		out = append(appendBlob(r.appendHeader(out), "body", r.body), '}')
 	}
 	out = append(out, listEnd(len(e.rows))...)
-	for i := range e.log.Messages {
-		out = append(out, listBegin(i, "messages")...)
-		var err error
-		if out, err = appendMessage(out, &e.log.Messages[i]); err != nil {
-			return nil, err
-		}
+	var err error
+	if out, err = appendMessages(out, "messages", e.log.Messages); err != nil {
+		return nil, err
 	}
-	out = append(out, listEnd(len(e.log.Messages))...)
+	if out, err = appendMessages(out, "delayed", e.log.Delayed); err != nil {
+		return nil, err
+	}
 	if len(e.log.Cursors) > 0 {
 		data, err := json.Marshal(cursorsJSON(e.log.Cursors))
 		if err != nil {
@@ -115,11 +117,26 @@ func (e *entry) append(out []byte) ([]byte, error) {
 		}
 		out = append(append(out, `,"cursors":`...), data...)
 	}
-	for i, position := range e.log.Trimmed {
-		out = strconv.AppendInt(append(out, listBegin(i, "trimmed")...), position, 10)
+	out = appendNumbers(out, "trimmed", e.log.Trimmed)
+	return append(appendNumbers(out, "promoted", e.log.Promoted), '}'), nil
+}
+
+func appendMessages(out []byte, name string, messages []driver.Message) ([]byte, error) {
+	for i := range messages {
+		out = append(out, listBegin(i, name)...)
+		var err error
+		if out, err = appendMessage(out, &messages[i]); err != nil {
+			return nil, err
+		}
 	}
-	out = append(out, listEnd(len(e.log.Trimmed))...)
-	return append(out, '}'), nil
+	return append(out, listEnd(len(messages))...), nil
+}
+
+func appendNumbers(out []byte, name string, numbers []int64) []byte {
+	for i, n := range numbers {
+		out = strconv.AppendInt(append(out, listBegin(i, name)...), n, 10)
+	}
+	return append(out, listEnd(len(numbers))...)
 }
 
 func listBegin(i int, name string) string {
@@ -149,6 +166,9 @@ func appendMessage(out []byte, m *driver.Message) ([]byte, error) {
 	}
 	out = strconv.AppendInt(append(out, `,"sequence":`...), m.Sequence, 10)
 	out = appendTime(append(out, `,"createdAt":`...), m.CreatedAt)
+	if !m.At.IsZero() {
+		out = appendTime(append(out, `,"at":`...), m.At)
+	}
 	if m.Headers != nil {
 		data, err := headers(m.Headers).MarshalJSON()
 		if err != nil {
@@ -170,6 +190,7 @@ func (m *messageJSON) message() driver.Message {
 		AggregateID:   string(m.AggregateID),
 		Sequence:      m.Sequence,
 		CreatedAt:     m.CreatedAt.Time,
+		At:            m.At.Time,
 		Headers:       m.Headers,
 		Payload:       blob(m.Payload, m.PayloadText),
 	}
@@ -234,7 +255,10 @@ func decodeRecord(payload []byte) (*record, error) {
 		for j := range from.Cursors {
 			to.log.Cursors = append(to.log.Cursors, from.Cursors[j].change())
 		}
-		to.log.Trimmed = from.Trimmed
+		for j := range from.Delayed {
+			to.log.Delayed = append(to.log.Delayed, from.Delayed[j].message())
+		}
+		to.log.Trimmed, to.log.Promoted = from.Trimmed, from.Promoted
 	}
 	return r, nil
 }

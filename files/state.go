@@ -43,14 +43,16 @@ type span struct {
 }
 
 type stateJSON struct {
-	Format   int          `json:"format"`
-	Log      string       `json:"log"`
-	Applied  int64        `json:"applied"`
-	End      int64        `json:"end"`
-	Epochs   int64        `json:"epochs"`
-	Cursors  []cursorJSON `json:"cursors"`
-	Segments []segment    `json:"segments"`
-	Trimmed  []span       `json:"trimmed"`
+	Format   int               `json:"format"`
+	Log      string            `json:"log"`
+	Applied  int64             `json:"applied"`
+	End      int64             `json:"end"`
+	Epochs   int64             `json:"epochs"`
+	Delays   int64             `json:"delays"`
+	Delayed  []json.RawMessage `json:"delayed"`
+	Cursors  []cursorJSON      `json:"cursors"`
+	Segments []segment         `json:"segments"`
+	Trimmed  []span            `json:"trimmed"`
 }
 
 // sealedJSON is a JSON value with its checksum.
@@ -91,6 +93,7 @@ func (s *state) encode() ([]byte, error) {
 		Applied:  s.applied,
 		End:      s.log.End,
 		Epochs:   s.log.Epochs,
+		Delays:   s.log.Delays,
 		Segments: s.segments,
 		Trimmed:  s.trimmed,
 	}
@@ -101,6 +104,14 @@ func (s *state) encode() ([]byte, error) {
 			change.Hold = append(change.Hold, c.Held[position])
 		}
 		out.Cursors = append(out.Cursors, cursorsJSON([]mvcc.CursorChange{change})...)
+	}
+	for _, number := range slices.Sorted(maps.Keys(s.log.Delayed)) {
+		m := s.log.Delayed[number]
+		encoded, err := appendMessage(nil, &m)
+		if err != nil {
+			return nil, err
+		}
+		out.Delayed = append(out.Delayed, encoded)
 	}
 	return sealJSON(out)
 }
@@ -122,6 +133,17 @@ func readState(d disk) (*state, error) {
 	s.log.End, s.log.Epochs, s.log.ID = in.End, in.Epochs, in.Log
 	if s.log.ID == "" { // of format 1
 		s.log.ID = outbox.NewLogID()
+	}
+	s.log.Delays = in.Delays
+	for _, encoded := range in.Delayed {
+		var m messageJSON
+		if err := json.Unmarshal(encoded, &m); err != nil {
+			return nil, fmt.Errorf("%w: %s: delayed message: %w", ErrDamaged, stateFile, err)
+		}
+		if s.log.Delayed == nil {
+			s.log.Delayed = map[int64]driver.Message{}
+		}
+		s.log.Delayed[m.Position] = m.message()
 	}
 	for _, c := range in.Cursors {
 		change := c.change()
@@ -268,6 +290,7 @@ func (s *state) removeStray(w *writer, entries []fs.DirEntry) error {
 func (s *state) clone() *state {
 	c := *s
 	c.segments, c.trimmed = slices.Clone(s.segments), slices.Clone(s.trimmed)
+	c.log.Delayed = maps.Clone(s.log.Delayed)
 	c.log.Cursors = make(map[string]*mvcc.Cursor, len(s.log.Cursors))
 	for name, cursor := range s.log.Cursors {
 		copied := *cursor

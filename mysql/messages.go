@@ -15,7 +15,10 @@ const messageColumns = "id, topic, ordering_key, type, aggregatetype, aggregatei
 // messages appends the statements that append the change set's messages, in their
 // order.
 func (p *plan) messages(s *script) {
-	all := p.cs.Messages
+	all, delayed := driver.Apart(p.cs.Messages)
+	for i := range delayed {
+		p.delay(s, &delayed[i])
+	}
 	for len(all) > 0 {
 		s.add("INSERT INTO ", p.store.schema, "uow_outbox (id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, headers, created_at, payload) VALUES ")
 		start, n := len(s.b), 0

@@ -61,9 +61,10 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	sc.add("SELECT GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)),",
 		" (SELECT COUNT(*) FROM (SELECT 1 FROM ", s.schema, "uow_outbox LIMIT ").int(counted+1).add(") AS some),",
 		" COALESCE((SELECT table_rows FROM information_schema.tables WHERE table_name = 'uow_outbox' AND table_schema = ").quoted(s.database).
-		add("), 0), log_id FROM ", s.schema, "uow_state").
+		add("), 0), log_id, (SELECT COUNT(*) FROM ", s.schema, "uow_outbox_delayed) FROM ", s.schema, "uow_state").
 		query(func(row []sqldriver.Value) error {
 			stats.End, stats.Messages, stats.Log = number(row[0]), number(row[1]), text(row[3])
+			stats.Delayed = number(row[4])
 			if stats.Messages > counted {
 				stats.Messages = max(stats.Messages, number(row[2]))
 			}

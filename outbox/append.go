@@ -18,6 +18,9 @@ func Append(u *uow.Unit, messages ...Message) error {
 		if m.Type == "" {
 			return fmt.Errorf("outbox: message %d of %d has no Type", i+1, len(messages))
 		}
+		if !m.At.IsZero() && (m.At.Year() < 1970 || m.At.Year() > 9999) {
+			return fmt.Errorf("outbox: message %d of %d is delayed until the year %d", i+1, len(messages), m.At.Year())
+		}
 	}
 	return u.Append(messages...)
 }

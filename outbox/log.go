@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -66,6 +67,16 @@ type Log interface {
 	// no cursor. It returns how many it deleted.
 	Trim(ctx context.Context, before time.Time, limit int) (int, error)
 
+	// Promote moves at most limit delayed messages that are due, by the database's
+	// clock, to the log, in one transaction and in the order of their times, and tells
+	// what is left. It may be called by several relays at once, and costs next to
+	// nothing when there are no delayed messages.
+	Promote(ctx context.Context, limit int) (Promotion, error)
+
+	// Undelay forgets the delayed messages with one of these ids, and returns how many
+	// there were. Those that have come to the log are not delayed any more.
+	Undelay(ctx context.Context, ids []string) (int, error)
+
 	// Stats describes every cursor, and the log's end.
 	Stats(ctx context.Context) (Stats, error)
 
@@ -109,6 +120,22 @@ type Settlement struct {
 	// Release are positions of held messages that were delivered. Those that are
 	// not held any more are ignored.
 	Release []int64
+}
+
+// Promotion is what Promote has done.
+type Promotion struct {
+	// Promoted is how many messages came to the log.
+	Promoted int
+	// Left is whether there are more delayed messages, the next of which is due In.
+	Left bool
+	In   time.Duration
+}
+
+// Wait says that there are more, the next of which is due in so many microseconds.
+// Stores call it.
+func (p *Promotion) Wait(microseconds int64) {
+	p.Left = true
+	p.In = time.Duration(min(max(microseconds, 0), math.MaxInt64/int64(time.Microsecond))) * time.Microsecond
 }
 
 // HoldState says why a message is held.
@@ -169,6 +196,8 @@ type Stats struct {
 	End int64
 	// Messages is how many the log has, delivered ones that await Trim included.
 	Messages int64
+	// Delayed is how many messages wait for their time, outside the log.
+	Delayed int64
 	// Log is the log's identity.
 	Log     string
 	Cursors []CursorStats

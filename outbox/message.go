@@ -18,5 +18,10 @@ import "github.com/uow-go/uow/driver"
 //     reorder by itself. They are empty for messages appended by hand.
 //   - Payload is the body and Headers whatever else travels with it;
 //     "content-type" is its media type, application/json for events.
-//   - CreatedAt is the unit's time.
+//   - CreatedAt is the unit's time, or At where that is given.
+//   - At delays the message: it is not published before, by the database's clock, and
+//     comes to the log only then, which is what its position, and its place among the
+//     messages of its key, go by. Messages that are due at once come in the order of At,
+//     and then in that of their commits. A relay looks for them at least once in each
+//     of its polls, and sleeps no longer than until the next is due.
 type Message = driver.Message

@@ -100,7 +100,7 @@ func (p *plan) refusal() error {
 // one message, which is what most units do; nil for others.
 func (p *plan) simple() *table {
 	cs := p.cs
-	if p.within || len(cs.Writes) != 1 || len(cs.Messages) != 1 || len(cs.Checks)+len(cs.Releases) > 0 {
+	if p.within || len(cs.Writes) != 1 || len(cs.Messages) != 1 || len(cs.Checks)+len(cs.Releases) > 0 || !cs.Messages[0].At.IsZero() {
 		return nil
 	}
 	w := &cs.Writes[0]

@@ -308,6 +308,9 @@ func (t *tx) shareable(cs *driver.ChangeSet) bool {
 			return false
 		}
 	}
+	if _, delayed := driver.Apart(cs.Messages); len(delayed) > 0 {
+		return false
+	}
 	return t.isolation() == ReadCommitted && !t.flushed && !t.native && len(cs.Releases) == 0 && inPlace(cs, t.store) &&
 		size(cs) <= maxUnitRows && bytesOf(cs) <= maxUnitBytes
 }

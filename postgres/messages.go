@@ -11,7 +11,10 @@ import (
 
 // messages plans the append of the change set's messages, in their order.
 func (p *plan) messages() {
-	all := p.cs.Messages
+	all, delayed := driver.Apart(p.cs.Messages)
+	if len(delayed) > 0 {
+		p.delay(delayed)
+	}
 	if len(all) == 0 {
 		return
 	}

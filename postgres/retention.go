@@ -43,11 +43,13 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		step{
 			statement: newStatement(`SELECT greatest(trimmed, (SELECT max(position) FROM `+s.schema+`.uow_outbox)),
 				(SELECT count(*) FROM (SELECT FROM `+s.schema+`.uow_outbox LIMIT $1 + 1) m),
-				(SELECT reltuples::bigint FROM pg_class WHERE oid = `+literal(s.schema+".uow_outbox")+`::regclass), log
+				(SELECT reltuples::bigint FROM pg_class WHERE oid = `+literal(s.schema+".uow_outbox")+`::regclass), log,
+				(SELECT count(*) FROM `+s.schema+`.uow_outbox_delayed)
 				FROM `+s.schema+`.uow_state`, pgtype.Int8OID),
 			args: newArgs(1).int(counted),
 			row: func(row [][]byte) error {
 				stats.End, stats.Messages, stats.Log = number(row[0]), number(row[1]), string(row[3])
+				stats.Delayed = number(row[4])
 				if stats.Messages > counted {
 					stats.Messages = max(stats.Messages, number(row[2]))
 				}

@@ -17,6 +17,7 @@ type statements struct {
 	appendShifted           *statement
 	scan, scanTopics, locks *statement
 	scanShare               *statement
+	delay, promote          *statement
 
 	startTogether, markTogether           *statement
 	appendTogether, appendTogetherShifted *statement
@@ -60,6 +61,7 @@ func newStatements(schema string) *statements {
 			AND relation = ` + literal(schema+".uow_outbox") + `::regclass AND mode = 'RowExclusiveLock' AND granted`),
 	}
 	s.messagesTogether(schema, into, many)
+	s.delayed(schema, many)
 	// What is not wanted is not sent, but for its position.
 	some := `SELECT m.position, m.position = w.position, w.id, w.topic, w.ordering_key, w.type,
 		w.aggregatetype, w.aggregateid, w.sequence, w.headers, w.created_at, w.payload

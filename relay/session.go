@@ -44,6 +44,9 @@ type session struct {
 	outages  int
 
 	pollAt, lookAfter, trimAt time.Time
+	// promoteAt is when to look for delayed messages that are due, and promotedAt when
+	// that was done last.
+	promoteAt, promotedAt time.Time
 
 	// failed is why nothing may be settled any more: what is in memory is ahead of
 	// the log by a settlement that the log did not take.
@@ -139,6 +142,7 @@ func (s *session) loop(ctx context.Context) error {
 		case <-timer.C:
 		case <-s.wake:
 			s.scanDue = true
+			s.promoteAt = earlier(s.promoteAt, s.promotedAt.Add(promotePause))
 		case f := <-s.landed:
 			if err := s.land(f); err != nil {
 				return err
@@ -166,6 +170,9 @@ func (s *session) step(ctx context.Context) error {
 			return err
 		}
 	}
+	if !now.Before(s.promoteAt) {
+		s.promote(ctx, now)
+	}
 	if !now.Before(s.trimAt) {
 		s.trim(ctx, now)
 	}
@@ -181,7 +188,7 @@ func (s *session) step(ctx context.Context) error {
 // untilNext returns how long there is nothing to do unless something happens.
 func (s *session) untilNext() time.Duration {
 	now := s.cfg.Now()
-	next := earlier(s.pollAt, s.trimAt)
+	next := earlier(earlier(s.pollAt, s.trimAt), s.promoteAt)
 	if renewAt, ok := s.renewAt(); ok {
 		next = earlier(next, renewAt)
 	}
@@ -312,6 +319,28 @@ func (s *session) discardFlights() {
 		s.landing(<-s.landed)
 	}
 }
+
+// promote brings delayed messages to the log that are due. One partition's owner does
+// it for all: that is enough, and any number would do no harm.
+func (s *session) promote(ctx context.Context, now time.Time) {
+	s.promotedAt = now
+	s.promoteAt = now.Add(s.jittered(s.cfg.PollInterval))
+	if s.lease.Partition != 0 {
+		return
+	}
+	p, err := s.cfg.Log.Promote(ctx, s.cfg.BatchSize)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		s.cfg.Logger.WarnContext(ctx, "relay: delayed messages could not be looked at", "cursor", s.cfg.Cursor, "error", err)
+	case p.Left:
+		s.promoteAt = earlier(s.promoteAt, now.Add(p.In))
+	}
+	s.scanDue = s.scanDue || p.Promoted > 0
+}
+
+// promotePause is how long is waited, after a look for delayed messages, before a
+// commit leads to another one: the commit may have added some that are due soon.
+const promotePause = time.Second
 
 // trim deletes old messages. It only tidies up: when it fails, the next time will
 // do.

@@ -32,6 +32,9 @@ const jsonHeaders = `{"content-type":"application/json"}`
 // insertBatch inserts the messages of a whole group, in its order, with as few
 // statements as go without preparing a new one for every number.
 func (w *writer) insertBatch() error {
+	if err := w.insertDelayed(); err != nil {
+		return wrap("delay messages", err)
+	}
 	if len(w.batch) == 0 {
 		return nil
 	}

@@ -90,8 +90,9 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	err = s.reading(ctx, func(c *conn) error {
 		err := c.query(ctx, func(row []sqldriver.Value) error {
 			stats.End, stats.Messages, stats.Log = number(row[0]), number(row[0])-number(row[1]), text(row[2])
+			stats.Delayed = number(row[3])
 			return nil
-		}, `SELECT max(coalesce((SELECT max(position) FROM uow_outbox), 0), last), trimmed, log FROM uow_outbox_state`)
+		}, `SELECT max(coalesce((SELECT max(position) FROM uow_outbox), 0), last), trimmed, log, (SELECT count(*) FROM uow_outbox_delayed) FROM uow_outbox_state`)
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ type fault struct {
 
 	scan    func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error)
 	acquire func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error)
+	promote func(s *brokenStore, ctx context.Context, limit int) (outbox.Promotion, error)
 	release func(s *brokenStore, ctx context.Context, lease outbox.Lease) error
 	join    func(s *brokenStore, ctx context.Context, cursor, member string, ttl time.Duration) ([]string, error)
 	resplit func(s *brokenStore, ctx context.Context, leases []outbox.Lease, partitions int) error

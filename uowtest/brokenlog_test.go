@@ -67,6 +67,23 @@ func (s *brokenStore) Settle(ctx context.Context, lease outbox.Lease, settlement
 	return s.Log.Settle(ctx, lease, settlement)
 }
 
+func (s *brokenStore) Promote(ctx context.Context, limit int) (outbox.Promotion, error) {
+	if s.closed.Load() {
+		return outbox.Promotion{}, errClosed
+	}
+	if s.fault.promote != nil {
+		return s.fault.promote(s, ctx, limit)
+	}
+	return s.Log.Promote(ctx, limit)
+}
+
+func (s *brokenStore) Undelay(ctx context.Context, ids []string) (int, error) {
+	if s.closed.Load() {
+		return 0, errClosed
+	}
+	return s.Log.Undelay(ctx, ids)
+}
+
 func (s *brokenStore) Held(ctx context.Context, cursor string, filter outbox.HeldFilter) ([]outbox.Held, error) {
 	if s.closed.Load() {
 		return nil, errClosed

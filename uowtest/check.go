@@ -57,6 +57,7 @@ func Checks() []Check {
 		hookChecks(),
 		cursorChecks(),
 		sharingChecks(),
+		delayedChecks(),
 		trimChecks(),
 		readingChecks(),
 		queryChecks(),

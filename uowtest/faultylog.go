@@ -85,6 +85,24 @@ func (l faultyLog) Discard(ctx context.Context, cursor string, positions []int64
 	return n, err
 }
 
+// Promote implements outbox.Log.
+func (l faultyLog) Promote(ctx context.Context, limit int) (p outbox.Promotion, err error) {
+	err = l.faults.around(ctx, Call{Method: "Promote"}, func() (err error) {
+		p, err = l.log.Promote(ctx, limit)
+		return err
+	})
+	return p, err
+}
+
+// Undelay implements outbox.Log.
+func (l faultyLog) Undelay(ctx context.Context, ids []string) (n int, err error) {
+	err = l.faults.around(ctx, Call{Method: "Undelay"}, func() (err error) {
+		n, err = l.log.Undelay(ctx, ids)
+		return err
+	})
+	return n, err
+}
+
 // Trim implements outbox.Log.
 func (l faultyLog) Trim(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = l.faults.around(ctx, Call{Method: "Trim"}, func() (err error) {

@@ -281,6 +281,9 @@ func breakages(t testing.TB) []breakage {
 		{"P22_trim_heeds_every_partition", "trims by the furthest partition", trimIgnoresPartitions()},
 		{"P21_repartition", "begins new partitions elsewhere", resplitBegins()},
 		{"P21_repartition", "forgets what is held", resplitForgets()},
+		{"P20_delayed_messages_wait", "delays nothing", delaysNothing()},
+		{"P20_delayed_messages_wait", "ignores the limit of Promote", promoteIgnoresLimit()},
+		{"P22_delayed_messages_come_once", "repeats what was delayed", promoteRepeats()},
 		{"P22_a_restored_log_is_noticed", "ignores where the partition was left", settleIgnoresFrom()},
 		{"P22_a_restored_log_is_noticed", "takes any log", settleIgnoresLogs()},
 

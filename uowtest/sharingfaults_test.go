@@ -2,9 +2,11 @@ package uowtest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
+	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -168,5 +170,35 @@ func trimIgnoresPartitions() fault {
 			}
 		}
 		return s.Log.Trim(ctx, before, limit)
+	}}
+}
+
+// delaysNothing takes messages that should wait for such that need not.
+func delaysNothing() fault {
+	return changes(func(_ *brokenStore, cs *driver.ChangeSet) {
+		for i := range cs.Messages {
+			cs.Messages[i].At = time.Time{}
+		}
+	})
+}
+
+func promoteIgnoresLimit() fault {
+	return fault{promote: func(s *brokenStore, ctx context.Context, _ int) (outbox.Promotion, error) {
+		return s.Log.Promote(ctx, 1<<30)
+	}}
+}
+
+// promoteRepeats brings a message to the log a second time.
+func promoteRepeats() fault {
+	return fault{promote: func(s *brokenStore, ctx context.Context, limit int) (outbox.Promotion, error) {
+		p, err := s.Log.Promote(ctx, limit)
+		if err != nil || p.Promoted == 0 {
+			return p, err
+		}
+		messages, _, err := s.Log.Scan(ctx, outbox.Query{Limit: 1})
+		if err != nil {
+			return p, err
+		}
+		return p, s.again(&driver.ChangeSet{Unit: rand.Text(), Messages: messages})
 	}}
 }

@@ -175,6 +175,8 @@ func closedLog(k *kit) {
 		"Trim":    func() error { _, err := r.log.Trim(ctx, k.clock.Now(), 1); return err },
 		"Stats":   func() error { _, err := r.log.Stats(ctx); return err },
 		"Drop":    func() error { return r.log.Drop(ctx, "relay") },
+		"Promote": func() error { _, err := r.log.Promote(ctx, 1); return err },
+		"Undelay": func() error { _, err := r.log.Undelay(ctx, []string{"a"}); return err },
 		"Release": func() error { return r.log.Release(ctx, r.lease) },
 		"Join":    func() error { _, err := r.log.Join(ctx, "relay", "me", time.Hour); return err },
 		"Resplit": func() error { return r.log.Resplit(ctx, []outbox.Lease{r.lease}, 2) },

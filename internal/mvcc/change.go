@@ -29,13 +29,18 @@ type Change struct {
 	// Messages have their positions.
 	Messages []driver.Message
 	Cursors  []CursorChange
+	// Delayed are messages that are to wait, and Promoted numbers of those that do no
+	// more.
+	Delayed  []driver.Message
+	Promoted []int64
 	// Trimmed are positions of messages that are deleted.
 	Trimmed []int64
 }
 
 // empty reports whether a change changes nothing.
 func (c *Change) empty() bool {
-	return len(c.Rows) == 0 && len(c.Messages) == 0 && len(c.Cursors) == 0 && len(c.Trimmed) == 0
+	return len(c.Rows) == 0 && len(c.Messages) == 0 && len(c.Cursors) == 0 && len(c.Trimmed) == 0 &&
+		len(c.Delayed) == 0 && len(c.Promoted) == 0
 }
 
 // Row is the newest state of a row.
@@ -107,11 +112,9 @@ func (r *request) prepare(s *Store) (err error) {
 		return err
 	}
 	g.apply(s)
-	r.change = Change{Unit: r.cs.Unit, Rows: g.changed(s), Messages: g.messages}
-	for i := range r.change.Messages {
-		s.position++
-		r.change.Messages[i].Position = s.position
-	}
+	r.change = Change{Unit: r.cs.Unit, Rows: g.changed(s)}
+	r.change.Messages, r.change.Delayed = driver.Apart(g.messages)
+	s.number(&r.change)
 	return nil
 }
 
@@ -177,7 +180,7 @@ func (s *Store) Load(collection string, rows []Row) error {
 func (s *Store) LoadLog(log Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log, s.position = log, log.End
+	s.log, s.position, s.delays = log, log.End, log.Delays
 }
 
 // Apply makes a change of the log. It may be repeated.
@@ -191,6 +194,7 @@ func (l *Log) Apply(c *Change) {
 	for i := range c.Cursors {
 		l.applyCursor(&c.Cursors[i])
 	}
+	l.applyDelayed(c)
 	if len(c.Trimmed) == 0 {
 		return
 	}

@@ -183,7 +183,7 @@ func (s *Store) takeBack(requests []*request, failed error) {
 	for len(s.garbage) > 0 && s.garbage[len(s.garbage)-1].commit > s.visible {
 		s.garbage = s.garbage[:len(s.garbage)-1]
 	}
-	s.position = s.log.End
+	s.position, s.delays = s.log.End, s.log.Delays
 	for _, r := range requests {
 		switch {
 		case r.closing:
@@ -197,7 +197,7 @@ func (s *Store) takeBack(requests []*request, failed error) {
 // tell wakes who waits for messages.
 func (s *Store) tell(requests []*request) {
 	for _, r := range requests {
-		if r.err == nil && len(r.change.Messages) > 0 {
+		if r.err == nil && len(r.change.Messages)+len(r.change.Delayed) > 0 {
 			s.subscribers.Wake()
 			return
 		}

@@ -24,6 +24,10 @@ type Log struct {
 	// cursors, so that a cursor that was dropped and made again does not give an
 	// epoch twice.
 	Epochs int64
+	// Delayed are messages that wait for their time, by their numbers, which they have
+	// in place of a position, and Delays is the greatest number there was.
+	Delayed map[int64]driver.Message
+	Delays  int64
 	// ID is the log's identity.
 	ID string
 	// members are who has joined a cursor, and until when.
@@ -126,7 +130,7 @@ func (l *Log) held(position int64) bool {
 // Stats implements outbox.Log.
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	err = s.reading(ctx, func() error {
-		stats = outbox.Stats{End: s.log.End, Messages: int64(len(s.log.Messages)), Log: s.log.ID}
+		stats = outbox.Stats{End: s.log.End, Messages: int64(len(s.log.Messages)), Delayed: int64(len(s.log.Delayed)), Log: s.log.ID}
 		for _, name := range slices.Sorted(maps.Keys(s.log.Cursors)) {
 			if s.log.Cursors[name].Split == 0 {
 				stats.Cursors = append(stats.Cursors, s.log.describe(name))

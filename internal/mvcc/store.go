@@ -36,9 +36,11 @@ type Store struct {
 	visible int64
 	// position is that of the newest message, durable or not.
 	position int64
-	pins     pins
-	garbage  []garbage
-	log      Log
+	// delays is the greatest number of a delayed message, durable or not.
+	delays  int64
+	pins    pins
+	garbage []garbage
+	log     Log
 
 	gate gate
 
