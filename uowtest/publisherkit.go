@@ -151,7 +151,11 @@ func (k *publisherKit) start(ctx context.Context, p relays.Publisher, batch []ou
 // judge compares results with what is stored.
 func (k *publisherKit) judge(batch []outbox.Message, results []relays.Result) {
 	k.Helper()
-	stored := k.copies(k.stored())
+	k.judgeBy(k.copies(k.stored()), batch, results)
+}
+
+func (k *publisherKit) judgeBy(stored map[string]int, batch []outbox.Message, results []relays.Result) {
+	k.Helper()
 	stopped := map[string]string{} // the outcome that stopped a key
 	for i, r := range results {
 		m := batch[i]

@@ -169,9 +169,10 @@ func publishTogether(k *publisherKit) {
 		})
 	}
 	done.Wait()
+	stored := k.copies(k.stored())
 	for g, of := range results {
 		for round, r := range of {
-			k.judge(batches[g][round], r)
+			k.judgeBy(stored, batches[g][round], r)
 			k.wantDelivered(batches[g][round], r)
 		}
 	}
