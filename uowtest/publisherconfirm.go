@@ -54,7 +54,7 @@ func publishAwaits(k *publisherKit) {
 	defer cancel()
 	batch := []outbox.Message{large(k.message("a", 1))}
 	results := k.start(ctx, p, batch)
-	if !k.eventually(func() bool { return l.held(requests) >= len(batch[0].Payload) }) {
+	if !k.eventually(func() bool { return l.held(requests) > 1000 }) { // the link reads on only when it is released
 		k.broken("the message should be sent; the broker's side of the link saw %d bytes", l.held(requests))
 	}
 	cancel()
