@@ -50,7 +50,7 @@ func startCluster(t *testing.T) map[string]*server.Server {
 	return nodes
 }
 
-func freePorts(t *testing.T, n int) (ports []int) {
+func freePorts(t testing.TB, n int) (ports []int) {
 	t.Helper()
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,7 +64,7 @@ func freePorts(t *testing.T, n int) (ports []int) {
 }
 
 // try repeats what needs an election that is still going on.
-func try[T any](t *testing.T, what string, fn func(ctx context.Context) (T, error)) T {
+func try[T any](t testing.TB, what string, fn func(ctx context.Context) (T, error)) T {
 	t.Helper()
 	began := time.Now()
 	for {

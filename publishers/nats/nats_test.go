@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -20,20 +22,38 @@ import (
 	"github.com/uow-go/uow/uowtest"
 )
 
-// The tests use the server of NATS_URL (host:port); else one at 127.0.0.1:4222. Where
-// there is none they are skipped, or fail with REQUIRE_SERVICES=1. Those of embedded
-// servers need nothing.
+// The tests use the server of NATS_URL (host:port); else one at 127.0.0.1:4222; else one
+// that they start from an installed nats-server. Where there is none they are skipped,
+// or fail with REQUIRE_SERVICES=1. Those of embedded servers need nothing.
 func localServer(t testing.TB) string {
 	t.Helper()
 	address := cmp.Or(os.Getenv("NATS_URL"), "127.0.0.1:4222")
-	c, err := client.Connect(address)
-	if err != nil {
-		if os.Getenv("REQUIRE_SERVICES") == "1" {
-			t.Fatalf("no NATS: set NATS_URL, or start one with JetStream at 127.0.0.1:4222 (%v)", err)
-		}
-		t.Skipf("no NATS: set NATS_URL, or start one with JetStream at 127.0.0.1:4222 (%v)", err)
+	if c, err := client.Connect(address); err == nil {
+		c.Close()
+		return address
 	}
-	c.Close()
+	path, err := exec.LookPath("nats-server")
+	if err != nil {
+		const how = "no NATS: set NATS_URL, start one with JetStream at 127.0.0.1:4222, or install nats-server (%v)"
+		if os.Getenv("REQUIRE_SERVICES") == "1" {
+			t.Fatalf(how, err)
+		}
+		t.Skipf(how, err)
+	}
+	port := fmt.Sprint(freePorts(t, 1)[0])
+	cmd := exec.Command(path, "-a", "127.0.0.1", "-p", port, "-js", "-sd", t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	address = "127.0.0.1:" + port
+	try(t, "connect to the server that was started", func(context.Context) (any, error) {
+		c, err := client.Connect(address)
+		if err == nil {
+			c.Close()
+		}
+		return nil, err
+	})
 	return address
 }
 

@@ -1,12 +1,10 @@
 package rabbitmq_test
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,25 +18,6 @@ import (
 	"github.com/uow-go/uow/relay"
 	"github.com/uow-go/uow/uowtest"
 )
-
-// The tests use the broker of RABBITMQ_URL; else one at 127.0.0.1:5672. Where there is
-// none they are skipped, or fail with REQUIRE_SERVICES=1.
-func brokerURL(t testing.TB) *url.URL {
-	t.Helper()
-	u, err := url.Parse(cmp.Or(os.Getenv("RABBITMQ_URL"), "amqp://guest:guest@127.0.0.1:5672/"))
-	if err != nil {
-		t.Fatal("RABBITMQ_URL is no URL")
-	}
-	c, err := amqp.Dial(u.String())
-	if err != nil {
-		if os.Getenv("REQUIRE_SERVICES") == "1" {
-			t.Fatalf("no RabbitMQ: set RABBITMQ_URL, or start one at 127.0.0.1:5672 (%v)", err)
-		}
-		t.Skipf("no RabbitMQ: set RABBITMQ_URL, or start one at 127.0.0.1:5672 (%v)", err)
-	}
-	_ = c.Close()
-	return u
-}
 
 func at(u *url.URL, address string) string {
 	moved := *u

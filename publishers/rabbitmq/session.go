@@ -107,9 +107,9 @@ func (s *session) start(cfg Config) (err error) {
 }
 
 func drain(returns <-chan amqp.Return, confirms <-chan amqp.Confirmation) {
-	for range returns { //nolint:revive // what was not asked for
+	for range returns {
 	}
-	for range confirms { //nolint:revive // what was not asked for
+	for range confirms {
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 	"github.com/uow-go/uow/publishers/redis"
 )
 
-// The tests use the server of REDIS_ADDR, or one at 127.0.0.1:6379; those about
-// durability start their own from an installed redis-server. Where there is none they
-// are skipped, or fail with REQUIRE_SERVICES=1.
+// The tests use the server of REDIS_ADDR, or one at 127.0.0.1:6379; where there is
+// none, and for those about durability, they start their own from an installed
+// redis-server. Else they are skipped, or fail with REQUIRE_SERVICES=1.
 
 func missing(t testing.TB, how string, err error) {
 	t.Helper()
@@ -33,8 +33,8 @@ func missing(t testing.TB, how string, err error) {
 func localServer(t testing.TB) string {
 	t.Helper()
 	address := cmp.Or(os.Getenv("REDIS_ADDR"), "127.0.0.1:6379")
-	if err := connect(t, address).Ping(t.Context()).Err(); err != nil {
-		missing(t, "set REDIS_ADDR, or start one at 127.0.0.1:6379", err)
+	if connect(t, address).Ping(t.Context()).Err() != nil {
+		return newServer(t).address
 	}
 	return address
 }
@@ -60,7 +60,7 @@ func newServer(t testing.TB, args ...string) *ownServer {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		missing(t, "install redis-server", err)
+		missing(t, "set REDIS_ADDR, start one at 127.0.0.1:6379, or install redis-server", err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
