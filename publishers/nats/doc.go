@@ -1,0 +1,56 @@
+// Package nats publishes messages to a JetStream stream of NATS.
+//
+//	p, err := nats.New(ctx, nats.Config{URL: "nats://localhost:4222", Stream: "EVENTS", Source: "/orders"})
+//	r, err := relay.New(relay.Config{Log: log, Publisher: p})
+//
+// Package embedded runs a server within the process.
+//
+// # What confirmed means
+//
+// A message is relay.Stored when the stream has acknowledged it: a stream with one
+// replica has written it, one with three has it on two servers. Written is not synced:
+// a server syncs its files every two minutes unless its setting sync_interval is
+// "always", so a power failure can take what was acknowledged on the server of a
+// stream with one replica, or on all servers at once. Clients can't see that setting.
+// Package embedded sets it.
+//
+// New checks what can be seen: that the stream exists, keeps its messages in files, has
+// the replicas and the window of duplicates that the Config demands.
+//
+// # Order
+//
+// Where the stream allows atomic batches (servers from 2.12 on, AllowAtomicPublish), a
+// batch is stored as a whole or not at all, with one acknowledgement. A batch that the
+// server refuses, since one of its messages is a duplicate for example, is published
+// message by message, which says what each of them comes to.
+//
+// Elsewhere the messages of a key are published one after the other, each when the one
+// before it is acknowledged, and up to Config.Concurrency keys at once.
+//
+// The client would keep messages while it is not connected, and send them later: that is
+// switched off, since by then others may have been published. So are its repetitions.
+//
+// # Duplicates
+//
+// Nats-Msg-Id has the message's id, which the stream drops when it comes again within
+// the stream's window of duplicates: relay.Duplicate. What is published again after the
+// window is stored again; set it to the longest outage that is to be bridged.
+//
+// # What an answer means
+//
+//   - Acknowledged: relay.Stored, or relay.Duplicate.
+//   - No answer until the context ended or the connection broke: relay.Unknown.
+//   - Not connected, no leader, no space, too many requests: relay.Unavailable.
+//   - Larger than the server or the stream takes, a subject or a header that can't be
+//     sent, no id or type: relay.Refused.
+//   - A subject that is not among the stream's, and whatever else the server answers:
+//     relay.Retry.
+//
+// # How a message looks
+//
+// As a CloudEvent in binary mode: the payload is the body, attributes are headers that
+// begin with "ce-", as package webhook names them, and topic and aggregatetype besides;
+// their values are percent-encoded. Headers whose names can be those of attributes are
+// attributes too. Others are sent as they are, and must be printable ASCII: a message
+// with one that is not is refused. Decode makes a message of it again.
+package nats

@@ -1,0 +1,321 @@
+package uowtest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/uow-go/uow/outbox"
+	relays "github.com/uow-go/uow/relay"
+)
+
+// TestSoundPublisher runs all checks against a publisher without a fault.
+func TestSoundPublisher(t *testing.T) { TestPublisher(t, newPublisherHarness(t, publisherFault{})) }
+
+func TestPublisherNames(t *testing.T) {
+	listed, err := os.ReadFile("../docs/PROMISES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range PublisherChecks() {
+		if !regexp.MustCompile(`^(P[0-9]{2}_publisher|Publisher)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
+			t.Errorf("the name %s is taken, or begins with no promise", c.Name)
+		}
+		if c.Rule == "" {
+			t.Errorf("%s has no rule", c.Name)
+		}
+		if !strings.Contains(string(listed), c.Name) {
+			t.Errorf("docs/PROMISES.md does not list %s", c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
+// TestPublisherLacks demands that what a publisher lacks is reported, and nothing
+// else.
+func TestPublisherLacks(t *testing.T) {
+	none := PublisherHarness{Lacks: PublisherCapabilities{Deduplication: true, Fields: true, PlainHeaders: true, Outages: true}}
+	all := PublisherHarness{Address: "127.0.0.1:1", MaxPayload: 1}
+	for _, c := range PublisherChecks() {
+		if skipped := c.skip(none) != ""; skipped != (c.needs != 0) {
+			t.Errorf("%s needs %b; skipped by a publisher that lacks all: %v", c.Name, c.needs, skipped)
+		}
+		if reason := c.skip(all); reason != "" {
+			t.Errorf("%s is skipped by a publisher that lacks nothing: %s", c.Name, reason)
+		}
+	}
+}
+
+// TestEachPublisherCheckCanFail breaks the publisher in each way, and demands that
+// the check which guards against it fails.
+func TestEachPublisherCheckCanFail(t *testing.T) {
+	checks := map[string]PublisherCheck{}
+	for _, c := range PublisherChecks() {
+		checks[c.Name] = c
+	}
+	broken := map[string]bool{}
+	for _, row := range publisherBreakages() {
+		broken[row.check] = true
+		t.Run(row.check+"/"+row.fault, func(t *testing.T) {
+			t.Parallel() // they wait for what does not come
+			check, ok := checks[row.check]
+			if !ok {
+				t.Fatalf("there is no check %s", row.check)
+			}
+			h := newPublisherHarness(t, row.how)
+			h.patience = time.Second
+			failures := check.Failures(t, h)
+			if len(failures) == 0 {
+				t.Errorf("%s passes a publisher that %s", row.check, row.fault)
+			}
+			for _, f := range failures {
+				t.Log(f)
+			}
+		})
+	}
+	for name := range checks {
+		if !broken[name] {
+			t.Errorf("nothing shows that %s can fail", name)
+		}
+	}
+}
+
+type publisherBreakage struct {
+	check string
+	fault string
+	how   publisherFault
+}
+
+func publisherBreakages() []publisherBreakage {
+	stored, retry, refused := relays.Stored, relays.Retry, relays.Refused
+	return []publisherBreakage{
+		{"Publisher_one_result_per_message", "drops the last result", publisherFault{publish: dropsLastResult}},
+		{"Publisher_one_result_per_message", "takes a thousand messages at most", publisherFault{store: storesThousand}},
+		{"P21_publisher_keeps_the_order_of_keys", "stores a batch in reverse", publisherFault{store: storesInReverse}},
+		{"P21_publisher_keeps_the_order_of_keys", "stores a batch before those of before", publisherFault{store: storesInFront}},
+		{"P21_publisher_stops_a_key_at_a_failure", "goes on in the key", publisherFault{store: storesOn}},
+		{"P21_publisher_stops_a_key_at_a_failure", "stops at any failure", publisherFault{store: stopsAll}},
+		{"P21_publisher_repeats_from_an_earlier_message", "takes a batch for a duplicate that begins with one", publisherFault{store: dedupsBatches}},
+		{"P21_publisher_keeps_order_in_several_goroutines", "answers stored while another call is running", publisherFault{publish: answersBesides}},
+
+		{"P20_publisher_awaits_the_confirmation", "sends and forgets", publisherFault{publish: forgets}},
+		{"P20_publisher_calls_a_lost_answer_unknown", "ignores its context", publisherFault{publish: ignoresPublishContext}},
+		{"P20_publisher_calls_a_lost_answer_unknown", "says that it did not try", publisherFault{publish: deniesAll}},
+		{"P20_publisher_calls_a_lost_answer_unknown", "calls a lost answer a retry", publisherFault{lost: &retry}},
+		{"Publisher_sends_nothing_after_its_context", "ignores its context", publisherFault{publish: ignoresPublishContext}},
+		{"P20_publisher_deduplicates", "stores each copy", publisherFault{store: storesCopies}},
+		{"P20_publisher_deduplicates", "takes a batch for a duplicate that begins with one", publisherFault{store: dedupsBatches}},
+
+		{"Publisher_is_unavailable_while_the_broker_is", "calls an outage a retry", publisherFault{gone: &retry}},
+		{"Publisher_is_unavailable_while_the_broker_is", "refuses in an outage", publisherFault{gone: &refused}},
+		{"Publisher_is_unavailable_while_the_broker_is", "calls an outage stored", publisherFault{gone: &stored}},
+		{"Publisher_comes_back_with_the_broker", "does not connect again", publisherFault{forever: true}},
+		{"P20_publisher_loses_nothing_when_connections_break", "calls a lost answer stored", publisherFault{lost: &stored}},
+		{"P20_publisher_loses_nothing_when_connections_break", "stores each copy", publisherFault{store: storesCopies}},
+		{"P20_publisher_loses_nothing_when_connections_break", "does not connect again", publisherFault{forever: true}},
+
+		{"Publisher_payloads_arrive_unchanged", "cuts at zeros", publisherFault{change: cutsAtZero}},
+		{"Publisher_payloads_arrive_unchanged", "makes text of payloads", publisherFault{change: makesText}},
+		{"Publisher_refuses_what_is_too_large", "tries it again", publisherFault{store: retriesTooLarge}},
+		{"Publisher_refuses_what_is_too_large", "stores the beginning", publisherFault{change: cutsTooLarge}},
+		{"Publisher_fields_arrive", "drops headers", publisherFault{change: func(m outbox.Message) outbox.Message { m.Headers = nil; return m }}},
+		{"Publisher_fields_arrive", "drops the time", publisherFault{change: func(m outbox.Message) outbox.Message { m.CreatedAt = time.Time{}; return m }}},
+		{"Publisher_fields_arrive", "lets headers change fields", publisherFault{change: headersChangeFields}},
+		{"Publisher_headers_are_no_way_in", "writes headers as they are", publisherFault{change: splitsHeaders}},
+		{"Publisher_headers_are_no_way_in", "trims values", publisherFault{change: trimsHeaders}},
+
+		{"P18_publisher_leaves_nothing_behind", "leaves its connection open", publisherFault{close: func(*fakePublisher) error { return nil }}},
+		{"P18_publisher_leaves_nothing_behind", "leaves a goroutine", publisherFault{publish: leavesGoroutine}},
+		{"Publisher_closed", "publishes on", publisherFault{close: func(*fakePublisher) error { return nil }}},
+		{"Publisher_closed", "fails when it is closed again", publisherFault{close: closesOnce}},
+		{"Publisher_closed_while_publishing", "waits for the answer", publisherFault{close: closesLate}},
+	}
+}
+
+func dropsLastResult(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+	results := p.publishSoundly(ctx, batch)
+	return results[:max(len(results)-1, 0)]
+}
+
+func storesThousand(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
+	outcomes := b.storeSoundly(batch[:min(len(batch), 1000)])
+	for len(outcomes) < len(batch) {
+		outcomes = append(outcomes, relays.Stored)
+	}
+	return outcomes
+}
+
+func storesInReverse(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
+	outcomes := make([]relays.Outcome, len(batch))
+	for i := len(batch) - 1; i >= 0; i-- {
+		outcomes[i] = b.storeSoundly(batch[i : i+1])[0]
+	}
+	return outcomes
+}
+
+func storesInFront(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
+	before := b.stored
+	b.stored = nil
+	outcomes := b.storeSoundly(batch)
+	b.stored = append(b.stored, before...)
+	return outcomes
+}
+
+func storesOn(b *fakeBroker, batch []outbox.Message) (outcomes []relays.Outcome) {
+	for i := range batch {
+		outcomes = append(outcomes, b.storeSoundly(batch[i:i+1])...)
+	}
+	return outcomes
+}
+
+func stopsAll(b *fakeBroker, batch []outbox.Message) (outcomes []relays.Outcome) {
+	for i := range batch {
+		o := b.storeSoundly(batch[i : i+1])[0]
+		if outcomes = append(outcomes, o); !o.Delivered() {
+			break
+		}
+	}
+	for len(outcomes) < len(batch) {
+		outcomes = append(outcomes, relays.NotTried)
+	}
+	return outcomes
+}
+
+func dedupsBatches(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
+	if len(batch) > 0 && b.ids[batch[0].ID] {
+		outcomes := make([]relays.Outcome, len(batch))
+		for i := range outcomes {
+			outcomes[i] = relays.Duplicate
+		}
+		return outcomes
+	}
+	return b.storeSoundly(batch)
+}
+
+func storesCopies(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
+	clear(b.ids)
+	return b.storeSoundly(batch)
+}
+
+func retriesTooLarge(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
+	outcomes := b.storeSoundly(batch)
+	for i, o := range outcomes {
+		if o == relays.Refused {
+			outcomes[i] = relays.Retry
+		}
+	}
+	return outcomes
+}
+
+func answersBesides(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+	if !p.mu.TryLock() {
+		return allAre(batch, relays.Stored, nil)
+	}
+	p.mu.Unlock()
+	return p.publishSoundly(ctx, batch)
+}
+
+// forgets answers when it has written.
+func forgets(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.connect(ctx); err != nil {
+		return allAre(batch, relays.Unavailable, err)
+	}
+	if err := p.out.Encode(batch); err != nil {
+		return allAre(batch, relays.Unknown, err)
+	}
+	go func(in interface{ Decode(any) error }) { // the answer is read and thrown away
+		var ignored []relays.Outcome
+		_ = in.Decode(&ignored)
+	}(p.in)
+	return allAre(batch, relays.Stored, nil)
+}
+
+func ignoresPublishContext(p *fakePublisher, _ context.Context, batch []outbox.Message) []relays.Result {
+	return p.publishSoundly(context.Background(), batch)
+}
+
+func deniesAll(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+	results := p.publishSoundly(ctx, batch)
+	for i := range results {
+		if results[i].Outcome == relays.Unknown {
+			results[i].Outcome = relays.NotTried
+		}
+	}
+	return results
+}
+
+func leavesGoroutine(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+	go func() { <-time.After(5 * time.Second) }()
+	return p.publishSoundly(ctx, batch)
+}
+
+func cutsAtZero(m outbox.Message) outbox.Message {
+	before, _, _ := strings.Cut(string(m.Payload), "\x00")
+	m.Payload = []byte(before)
+	return m
+}
+
+func makesText(m outbox.Message) outbox.Message {
+	m.Payload = []byte(strings.ToValidUTF8(string(m.Payload), "?"))
+	return m
+}
+
+func cutsTooLarge(m outbox.Message) outbox.Message {
+	m.Payload = m.Payload[:min(len(m.Payload), fakeMaxPayload)]
+	return m
+}
+
+func headersChangeFields(m outbox.Message) outbox.Message {
+	if s := m.Headers["subject"]; s != "" {
+		m.AggregateID = s
+	}
+	return m
+}
+
+func splitsHeaders(m outbox.Message) outbox.Message {
+	m.Headers = maps.Clone(m.Headers)
+	for name, value := range m.Headers {
+		if before, after, ok := strings.Cut(value, "\r\n"); ok {
+			m.Headers[name] = before
+			injected, with, _ := strings.Cut(after, ": ")
+			m.Headers[injected] = with
+		}
+	}
+	return m
+}
+
+func trimsHeaders(m outbox.Message) outbox.Message {
+	m.Headers = maps.Clone(m.Headers)
+	for name, value := range m.Headers {
+		m.Headers[name] = strings.TrimSpace(value)
+	}
+	return m
+}
+
+// closesOnce fails the second time.
+func closesOnce(p *fakePublisher) error {
+	if p.closes.Err() != nil {
+		return errors.New("fake: closed already")
+	}
+	p.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return p.conn.Close()
+}
+
+// closesLate waits for what is under way.
+func closesLate(p *fakePublisher) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return nil
+}
