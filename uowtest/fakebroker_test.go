@@ -37,7 +37,7 @@ type publisherFault struct {
 	// store keeps a batch, and returns what is answered.
 	store func(b *fakeBroker, batch []outbox.Message) []relays.Outcome
 	// publish takes the place of Publish.
-	publish func(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result
+	publish func(ctx context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result
 	// close takes the place of Close.
 	close func(p *fakePublisher) error
 	// change is what is done to each message on its way.
@@ -135,7 +135,6 @@ type fakePublisher struct {
 	in     *gob.Decoder
 	out    *gob.Encoder
 	closed bool
-	calls  int
 	closes context.Context
 	close  context.CancelFunc
 }
@@ -148,7 +147,7 @@ func newFakePublisher(address string, f *publisherFault) *fakePublisher {
 
 func (p *fakePublisher) Publish(ctx context.Context, batch []outbox.Message) []relays.Result {
 	if p.faults.publish != nil {
-		return p.faults.publish(p, ctx, batch)
+		return p.faults.publish(ctx, p, batch)
 	}
 	return p.publishSoundly(ctx, batch)
 }

@@ -2,6 +2,7 @@ package uowtest
 
 import (
 	"context"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"time"
@@ -41,8 +42,11 @@ func publishLeaves(k *publisherKit) {
 		address = l.address()
 	}
 	label := k.run
+	var p ClosingPublisher // kept to the end: a connection that is garbage would close
+	defer func() { runtime.KeepAlive(p) }()
 	pprof.Do(k.Context(), pprof.Labels(goroutineLabel, label), func(ctx context.Context) {
-		p, err := k.destination.Open(ctx, address)
+		var err error
+		p, err = k.destination.Open(ctx, address)
 		k.must("open a publisher", err)
 		batch := slices.Concat(k.messages(0, 5, "a", "b"), k.free(0, 5))
 		k.wantDelivered(batch, p.Publish(ctx, batch))
@@ -95,7 +99,8 @@ func publishWhileClosing(k *publisherKit) {
 		k.broken("what was sent should be unknown; it is %v (%v)", got[0].Outcome, got[0].Err)
 	}
 	select {
-	case <-closed:
+	case err := <-closed:
+		k.must("close", err)
 	case <-time.After(k.patience):
 		k.broken("Close should return; it did not")
 	}

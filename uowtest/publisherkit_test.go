@@ -6,7 +6,9 @@ import (
 	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,47 @@ import (
 
 // TestSoundPublisher runs all checks against a publisher without a fault.
 func TestSoundPublisher(t *testing.T) { TestPublisher(t, newPublisherHarness(t, publisherFault{})) }
+
+// TestFunctionForEachMessage runs the checks that need no connection against a function
+// for one message, by relay.Each.
+func TestFunctionForEachMessage(t *testing.T) {
+	TestPublisher(t, PublisherHarness{MaxPayload: fakeMaxPayload, New: func(t testing.TB) Destination {
+		b := newFakeBroker(t, publisherFault{})
+		var closed atomic.Bool
+		each := relays.Each(func(_ context.Context, m outbox.Message) relays.Result {
+			if closed.Load() {
+				return relays.Result{Outcome: relays.Unavailable, Err: errors.New("closed")}
+			}
+			r := relays.Result{Outcome: b.store([]outbox.Message{m})[0]}
+			if !r.Outcome.Delivered() {
+				r.Err = errors.New("too large, or without a way")
+			}
+			return r
+		}, 10)
+		return Destination{
+			Open: func(context.Context, string) (ClosingPublisher, error) { return closing{each, &closed}, nil },
+			Stored: func(context.Context) ([]outbox.Message, error) {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				return slices.Clone(b.stored), nil
+			},
+			Poison: func(m outbox.Message) outbox.Message {
+				m.Topic = fakePoison
+				return m
+			},
+		}
+	}})
+}
+
+type closing struct {
+	relays.Publisher
+	closed *atomic.Bool
+}
+
+func (c closing) Close() error {
+	c.closed.Store(true)
+	return nil
+}
 
 func TestPublisherNames(t *testing.T) {
 	listed, err := os.ReadFile("../docs/PROMISES.md")
@@ -138,7 +181,7 @@ func publisherBreakages() []publisherBreakage {
 	}
 }
 
-func dropsLastResult(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+func dropsLastResult(ctx context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result {
 	results := p.publishSoundly(ctx, batch)
 	return results[:max(len(results)-1, 0)]
 }
@@ -213,7 +256,7 @@ func retriesTooLarge(b *fakeBroker, batch []outbox.Message) []relays.Outcome {
 	return outcomes
 }
 
-func answersBesides(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+func answersBesides(ctx context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result {
 	if !p.mu.TryLock() {
 		return allAre(batch, relays.Stored, nil)
 	}
@@ -222,7 +265,7 @@ func answersBesides(p *fakePublisher, ctx context.Context, batch []outbox.Messag
 }
 
 // forgets answers when it has written.
-func forgets(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+func forgets(ctx context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.connect(ctx); err != nil {
@@ -238,11 +281,11 @@ func forgets(p *fakePublisher, ctx context.Context, batch []outbox.Message) []re
 	return allAre(batch, relays.Stored, nil)
 }
 
-func ignoresPublishContext(p *fakePublisher, _ context.Context, batch []outbox.Message) []relays.Result {
+func ignoresPublishContext(_ context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result {
 	return p.publishSoundly(context.Background(), batch)
 }
 
-func deniesAll(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+func deniesAll(ctx context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result {
 	results := p.publishSoundly(ctx, batch)
 	for i := range results {
 		if results[i].Outcome == relays.Unknown {
@@ -252,7 +295,7 @@ func deniesAll(p *fakePublisher, ctx context.Context, batch []outbox.Message) []
 	return results
 }
 
-func leavesGoroutine(p *fakePublisher, ctx context.Context, batch []outbox.Message) []relays.Result {
+func leavesGoroutine(ctx context.Context, p *fakePublisher, batch []outbox.Message) []relays.Result {
 	go func() { <-time.After(5 * time.Second) }()
 	return p.publishSoundly(ctx, batch)
 }

@@ -12,6 +12,7 @@
 //     (appendonly yes, appendfsync always).
 //   - EverySecond: the server has it, and syncs at least every second (appendonly yes):
 //     a power failure takes the last second, which was confirmed.
+//     Both demand a maxmemory-policy that drops no streams.
 //   - InMemory: the server has it. When it dies, all since its last snapshot is lost.
 //
 // Each new connection checks that the server is set so, also after a failover; New fails

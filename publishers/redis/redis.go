@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ func (c Config) checkServer(ctx context.Context, conn *client.Conn) error {
 		return nil
 	}
 	settings := map[string]string{}
-	for _, name := range []string{"appendonly", "appendfsync"} {
+	for _, name := range []string{"appendonly", "appendfsync", "maxmemory-policy"} {
 		got, err := conn.ConfigGet(ctx, name).Result()
 		var refused client.Error
 		if errors.As(err, &refused) {
@@ -119,6 +120,8 @@ func (c Config) checkServer(ctx context.Context, conn *client.Conn) error {
 		settings[name] = got[name]
 	}
 	switch {
+	case strings.HasPrefix(settings["maxmemory-policy"], "allkeys-"):
+		return configError("the server has maxmemory-policy %s: it drops streams when it is short of memory, and Durability is %v", settings["maxmemory-policy"], c.Durability)
 	case settings["appendonly"] != "yes":
 		return configError("the server has appendonly %s: what it confirms is %v, and Durability is %v", settings["appendonly"], InMemory, c.Durability)
 	case settings["appendfsync"] == "no":

@@ -137,6 +137,7 @@ func TestServerIsChecked(t *testing.T) {
 		{[]string{"--appendonly", "yes", "--appendfsync", "everysec"}, []redis.Durability{redis.InMemory, redis.EverySecond}},
 		{[]string{"--appendonly", "yes", "--appendfsync", "no"}, []redis.Durability{redis.InMemory}},
 		{[]string{"--appendonly", "yes", "--appendfsync", "always"}, []redis.Durability{redis.InMemory, redis.EverySecond, redis.Synced}},
+		{[]string{"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "allkeys-lru"}, []redis.Durability{redis.InMemory}},
 		{[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []redis.Durability{redis.InMemory}},
 	} {
 		s := newServer(t, c.settings...)
