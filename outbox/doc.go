@@ -31,9 +31,19 @@
 // Messages of the same key behind it are Waiting; the first of them becomes due
 // when the one before is delivered or given up.
 //
-// # Leases
+// # Partitions and leases
 //
-// A cursor is moved by one relay at a time: the one that acquired it last. Acquire
-// raises the cursor's epoch and every Settle is conditional on it, so that a relay
-// that was paused and woke up can not move the cursor back, forward, or at all.
+// A cursor can have several partitions, each with a position of its own, over which the
+// messages are spread by their keys; what is held belongs to the cursor. A partition is
+// moved by one relay at a time: the one that acquired it last. Acquire raises the
+// partition's epoch and every Settle is conditional on it, so that a relay that was
+// paused and woke up can not move it back, forward, or at all. A lease that expires by
+// the database's clock keeps others from acquiring meanwhile. Package relay specifies
+// the protocol.
+//
+// # Delayed messages
+//
+// A message with At is kept apart from the log until then, and appended to it by a relay
+// when it is due (Promote). Messages without At are not touched by this. Undelay takes a
+// delayed message back.
 package outbox

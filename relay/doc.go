@@ -52,8 +52,8 @@
 // message that was not tried has used up no attempt. When the publisher as a whole
 // is Unavailable nothing is held and no attempt is counted: the cursor waits.
 //
-// New messages and held ones are published side by side: one batch of new ones,
-// and up to Config.Retries of held ones, never two batches with the same key. A
+// New messages and held ones are published side by side: in each partition one batch of
+// new ones, and up to Config.Retries of held ones, never two batches with the same key. A
 // key that hangs therefore holds up new messages of other keys once, for
 // PublishTimeout at most, and is then held, beside them. So is a key that is slow
 // though it works, until it has caught up.
@@ -64,28 +64,115 @@
 // beside a running relay: what it learns late is that a message is due, or that
 // one it has just tried was discarded.
 //
-// # Lease and epoch
+// # Partitions and sharing
 //
-// Run acquires the cursor, which raises its epoch and ends the lease of whoever
-// had it: the database decides, by its own order of events, and no clock is
-// involved. Every Settle is conditional on the epoch. A relay that was paused,
-// cut off, or left behind by a restart can therefore change nothing; its next
-// Settle fails with ErrLeaseLost, it cancels what it is publishing, and Run
-// returns. It asks for its lease in every poll, and before publishing when it has
-// not heard of it for two polls, which is what a paused process finds.
+// A cursor has Config.Partitions partitions. A message belongs to one by its ordering
+// key, or by its id when it has no key (outbox.Partition), so that a key is always one
+// partition's, and messages without a key never wait for each other. Each partition has
+// a position, an epoch and a lease of its own; what is held belongs to the cursor, and a
+// partition's owner sees only its part. Owners publish side by side.
 //
-// The lease does not reach into the broker: what the paused relay was just
-// publishing may arrive late. It is a repetition, in order, of what the new relay
-// publishes too, since both begin at the same position: the first arrivals are in
-// commit order.
+// Relays with the same cursor are its members, and share:
 //
-// To run a relay in several processes, let an election choose one and start Run in
-// it. Runs that are simply restarted by turns are safe, but take the cursor from
-// each other.
+//   - Join: a relay says that it is there, and is told who is (Log.Join). A membership
+//     expires after 7/10 of Config.Lease, and is renewed each 1/5.
+//   - Share: from the list of members alone each works out the same partitions for
+//     each: rendezvous hashing, with shares that differ by one at most. Lists may
+//     differ for a while. That costs time and no correctness: membership gives no
+//     right to anything.
+//   - Acquire: a relay acquires the partitions of its share that are free. One that
+//     another still owns is asked for again each 1/40 of Config.Lease.
+//   - Hand over: a relay drains a partition that is another's share (what is under way
+//     is finished and settled, nothing new begun), and releases it.
+//   - Leave: a relay that is stopped ends its membership, drains, and releases.
+//
+// What a relay leaves that dies is free when its leases expire, and shared anew when its
+// membership does, so that others have it within Config.Lease; a relay that is new has
+// its share within Config.Lease too, plus what a batch takes.
+//
+// # The states of a partition
+//
+// For a relay, a partition is in one of these states. The names are those of the
+// model's.
+//
+//	Free      nobody's lease stands, by the database's clock
+//	Foreign   another's lease stands
+//	Owned     this relay has the newest epoch, and its lease stands as far as it knows
+//	Unsure    as Owned, but the log has not confirmed it for half of the lease
+//	          (or two polls): nothing is published before it does
+//	Draining  as Owned, but nothing new is begun
+//	Lost      another has a newer epoch, or the log is not the one that it was
+//
+// And these are the transitions, each one transaction of the log, but for those by
+// themselves:
+//
+//	Acquire  Free → Owned       raises the epoch, sets owner and expiry
+//	Force    Free, Foreign → Owned   the same, with TakeOver or by an operator
+//	Expire   the owner's lease ends by the database's clock; the owner stays Owned, as
+//	         the epoch is still its own, until somebody acquires
+//	Settle   Owned, Unsure, Draining → Owned, Draining   if the epoch and the owner are
+//	         the newest, the log is the lease's and the position is where it was left:
+//	         moves the position, holds, releases what is held, extends the lease
+//	Refuse   Settle otherwise → Lost: changes nothing
+//	Doubt    Owned → Unsure     by itself, when time passes
+//	Yield    Owned → Draining   by itself, when the share is another's or Run ends
+//	Release  Draining → Free    ends the lease at once, if the epoch is the newest
+//
+// Invariants, on which the promises rest:
+//
+//   - OneWriter: a partition's position and what is held of it change only by Settle
+//     with its newest epoch (and by operators: Redrive, Discard, Drop, Resplit).
+//   - Monotone: epochs grow and are never given twice, and a position never goes back.
+//   - NoGap: a message at or before its partition's position was confirmed, or
+//     discarded, or is held.
+//   - KeyOrder: no message is published while an earlier one of its key is after the
+//     position and unpublished, or is held (but behind it in the same batch).
+//   - Repetition: what a relay in Lost has under way, its successor publishes too, from
+//     the same position and in the same order.
+//
+// Safety rests on the epoch alone. Leases and membership only make takeovers rare: with
+// clocks that jump, leases that expire at once, or lists of members that never agree,
+// messages are repeated, and neither lost nor out of order.
+//
+// The clock of leases is the database's (that of the machine, where the database has
+// none). Those of the processes may be hours apart; what counts of them is how fast they
+// run while a relay is in Owned.
+//
+// With Config.TakeOver a relay forces all partitions, its leases keep nobody off, and
+// ErrLeaseLost ends Run: the newest run wins at once.
+//
+// The lease does not reach into the broker: what a paused relay was just publishing may
+// arrive late. It is a repetition, in order, of what the new relay publishes too, since
+// both begin at the same position: the first arrivals are in commit order.
+//
+// The number of partitions is kept with the cursor, and another one is refused
+// (ErrPartitions). outbox.Repartition changes it: it forces all old partitions, brings
+// them to one position by holding what lies between, and makes the new ones there.
+//
+// # Restored databases
+//
+// A log has an identity, and a lease remembers where its owner has left the position.
+// When a database is restored from a backup beneath a running relay, its next Settle
+// finds the log or the position to be other ones, and Run ends with ErrRestored; it
+// settles in each poll. Until then it may have published messages that were committed
+// after the restore, before some that were too. Started again it begins where the
+// cursor is then: what was published since the backup is published again, with the same
+// ids. Stop relays before restoring, and nothing of this happens. Where cursors were
+// restored without their log, or the log without its cursors, a cursor may be behind the
+// end, which Acquire refuses: Drop it, and it begins at the first message. A restore that
+// brings back exactly the position at which a relay is, with a batch under way, and lets
+// new messages have the positions of that batch before it is settled, is not noticed.
+//
+// # Delayed messages
+//
+// A message with At is not in the log. The owner of partition 0 moves those that are
+// due there (Log.Promote), in one transaction, when it polls, a second at most after a
+// commit, and when the next is due that it knows of. It needs no lease of its own: of
+// two who promote at once, one finds nothing. The message gets its position then.
 //
 // # Crashes
 //
-// Where a relay may die, and what the next one does, which begins at the cursor's
+// Where a relay may die, and what the partition's next owner does, which begins at its
 // position with the held messages of the log:
 //
 //   - Before Publish, or before any message was stored: it publishes them.
@@ -101,6 +188,9 @@
 //     one held is then called waiting, and is due.
 //   - While it drains: as above; a drain that ends in time leaves nothing to
 //     repeat.
+//   - After Acquire, before anything else: the lease expires.
+//   - After it drained, before Release: nothing is repeated, and the lease expires.
+//   - During Promote: it is one transaction; the next look finds what is due.
 //
 // # What is not promised
 //
@@ -113,7 +203,8 @@
 //
 // The transactional outbox and the polling publisher are from Richardson,
 // Microservices Patterns (2018), chapter 3. The epoch is a fencing token: Kleppmann,
-// "How to do distributed locking" (2016). Holding a key behind its poison
+// "How to do distributed locking" (2016); leases are Gray and Cheriton's (1989), and the
+// shares rendezvous hashing: Thaler and Ravishankar (1998). Holding a key behind its poison
 // message is the sequenced dead-letter queue of Axon Framework. Full jitter:
 // Brooker, "Exponential Backoff and Jitter" (AWS, 2015).
 package relay

@@ -320,3 +320,31 @@ func TestP22_RelayStopsWhenTheDatabaseWasRestored(t *testing.T) {
 		})
 	}
 }
+
+func TestP20_DelayedMessagesAreSentWhenTheyAreDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		began := time.Now()
+		arrived := map[string]time.Duration{}
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			arrived[m.ID] = time.Since(began).Round(time.Millisecond)
+			return relay.Result{Outcome: relay.Stored}
+		})
+		f.run(relay.Config{PollInterval: time.Hour})
+		at := func(id string, d time.Duration) outbox.Message {
+			return outbox.Message{ID: id, Topic: "t", Type: "Happened", Payload: []byte("0"), At: began.Add(d)}
+		}
+		f.append(at("in a minute", time.Minute), at("in ten seconds", 10*time.Second), at("in the past", -time.Hour))
+		f.commit("a")
+		pass(2 * time.Minute)
+		if d := arrived["a-1"]; d != 0 {
+			t.Errorf("a message that is not delayed came after %v", d)
+		}
+		for id, want := range map[string]time.Duration{"in the past": 0, "in ten seconds": 10 * time.Second, "in a minute": time.Minute} {
+			got, ok := arrived[id]
+			if !ok || got < want || got > max(want, time.Second) {
+				t.Errorf("%q came after %v (%v), want %v", id, got, ok, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package relays_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/integration/internal/servers"
+	"github.com/uow-go/uow/mysql"
+	"github.com/uow-go/uow/outbox"
+	"github.com/uow-go/uow/postgres"
+	"github.com/uow-go/uow/relay"
+	"github.com/uow-go/uow/sqlite"
+)
+
+var (
+	local servers.Local
+
+	seedFlag = flag.Uint64("seed", 0, "the seed of chance; 0 for a new one")
+	rounds   = flag.Int("rounds", 8, "how often TestRelaysDieByTurns kills or stops a relay")
+)
+
+// child are the variables of a process that is a relay: store and place of the
+// database, and the receiver's URL.
+const child = "UOW_RELAYS_CHILD"
+
+// lease is short, so that a process can be stopped for longer.
+const lease = time.Second
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(child); args != "" {
+		if err := beRelay(strings.Split(args, "\n")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	code := m.Run()
+	local.Close()
+	os.Exit(code)
+}
+
+// open opens a database.
+func open(ctx context.Context, store, place string) (*uow.DB, error) {
+	switch store {
+	case "postgres":
+		dsn, schema, _ := strings.Cut(place, "|")
+		return postgres.Options{Schema: schema}.Open(ctx, dsn, uow.Config{})
+	case "mysql":
+		return mysql.Open(ctx, place, uow.Config{})
+	case "sqlite":
+		return sqlite.Open(ctx, place, uow.Config{})
+	}
+	return nil, fmt.Errorf("there is no store %q", store)
+}
+
+// beRelay is what the child does, until it is told to stop.
+func beRelay(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	db, err := open(ctx, args[0], args[1])
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	log, err := outbox.Of(db)
+	if err != nil {
+		return err
+	}
+	r, err := relay.New(relay.Config{
+		Log: log, Partitions: partitions, Lease: lease, BatchSize: 20, PollInterval: 100 * time.Millisecond, DrainTimeout: 5 * time.Second,
+		PublishTimeout: 5 * time.Second, Backoff: relay.Backoff{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}, MaxAttempts: -1,
+		Publisher: relay.Each(func(ctx context.Context, m outbox.Message) relay.Result { return post(ctx, args[2], m) }, 4),
+	})
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
+}
+
+const partitions = 8
+
+func post(ctx context.Context, url string, m outbox.Message) relay.Result {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(m.Payload))
+	if err != nil {
+		return relay.Result{Outcome: relay.Refused, Err: err}
+	}
+	request.Header.Set("Id", m.ID)
+	request.Header.Set("Key", m.Key)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return relay.Result{Outcome: relay.Unknown, Err: err}
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	if err = errors.Join(err, response.Body.Close()); err != nil || response.StatusCode != http.StatusOK {
+		return relay.Result{Outcome: relay.Retry, Err: errors.Join(err, errors.New(response.Status))}
+	}
+	return relay.Result{Outcome: relay.Stored}
+}
