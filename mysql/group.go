@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 )
 
 // crowd counts the reads and commits that are under way. Up to a limit each goes by
@@ -90,7 +91,7 @@ type commits struct {
 	hurried int
 	// left is what the last group has left, and until when that counts: the user may
 	// turn back versions by hand.
-	left      leavings
+	left      groupcommit.Leavings
 	leftUntil time.Time
 	// apart is until when units go by themselves: somebody holds locks that groups
 	// have waited for, which must not hold up all others.
@@ -105,7 +106,7 @@ func (q *commits) join(r *request) (leads bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.left) > 0 && time.Now().Before(q.leftUntil) {
-		if err := q.left.missedBy(r.cs); err != nil {
+		if err := q.left.MissedBy(r.cs); err != nil {
 			r.settle(err)
 			r.wake <- settled
 			return false
@@ -191,8 +192,8 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 	if len(q.waiting) == 0 {
 		return group, false
 	}
-	claims := claims{}
-	claims.add(first.cs)
+	claims := groupcommit.Claims{}
+	claims.Add(first.cs)
 	rows, bytes := first.size()
 	rest := q.waiting[:0]
 	for i, r := range q.waiting {
@@ -204,7 +205,7 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 			clear(q.waiting[len(rest):])
 			q.waiting = rest
 			return group, clashed
-		case !claims.add(r.cs):
+		case !claims.Add(r.cs):
 			clashed = true
 			rest = append(rest, r)
 		default:
@@ -222,10 +223,14 @@ func (q *commits) next(group []*request, clashed bool, took time.Duration) *requ
 	defer q.mu.Unlock()
 	q.last, q.ended, q.took = len(group), time.Now(), took
 	q.groups++
-	q.left, q.leftUntil = leavings{}, time.Now().Add(leftFor)
-	q.left.add(group)
+	q.left, q.leftUntil = groupcommit.Leavings{}, time.Now().Add(leftFor)
+	for _, r := range group {
+		if r.fate == settled && r.err == nil {
+			q.left.Add(r.cs)
+		}
+	}
 	if clashed {
-		q.waiting = q.left.overtaken(q.waiting)
+		q.waiting = slices.DeleteFunc(q.waiting, q.overtaken)
 	}
 	if len(q.waiting) == 0 {
 		q.led = false
@@ -235,6 +240,17 @@ func (q *commits) next(group []*request, clashed bool, took time.Duration) *requ
 	r := q.waiting[i]
 	q.waiting = slices.Delete(q.waiting, i, i+1)
 	return r
+}
+
+// overtaken settles a request that has lost to the last group.
+func (q *commits) overtaken(r *request) bool {
+	err := q.left.MissedBy(r.cs)
+	if err == nil {
+		return false
+	}
+	r.settle(err)
+	r.wake <- settled
+	return true
 }
 
 // holdApart lets units go by themselves for a while.

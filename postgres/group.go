@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 	"github.com/uow-go/uow/internal/unitcontext"
 )
 
@@ -60,6 +61,17 @@ type request struct {
 	err  error
 }
 
+// overtaken settles a request that has lost to the last group.
+func (r *request) overtaken(left groupcommit.Leavings) bool {
+	err := left.MissedBy(r.cs)
+	if err == nil {
+		return false
+	}
+	r.fail(err)
+	r.wake <- settled
+	return true
+}
+
 // size is how many rows a unit has.
 func size(cs *driver.ChangeSet) int { return len(cs.Writes) + len(cs.Checks) + len(cs.Messages) }
 
@@ -83,9 +95,9 @@ type commits struct {
 	mu      sync.Mutex
 	leaders int
 	waiting []*request
-	groups  int        // how many there were
-	mem     groupArena // the leader's
-	claims  claims     // with mu
+	groups  int                // how many there were
+	mem     groupArena         // the leader's
+	claims  groupcommit.Claims // with mu
 }
 
 // join reports whether the unit leads. Otherwise it waits.
@@ -133,11 +145,11 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 		return group, false
 	}
 	if q.claims == nil {
-		q.claims = claims{}
+		q.claims = groupcommit.Claims{}
 	}
 	clear(q.claims)
 	rows, bytes := size(first.cs), bytesOf(first.cs)
-	q.claims.add(first.cs)
+	q.claims.Add(first.cs)
 	rest := q.waiting[:0]
 	for i, r := range q.waiting {
 		rows, bytes = rows+size(r.cs), bytes+bytesOf(r.cs)
@@ -147,7 +159,7 @@ func (q *commits) gather(first *request) (group []*request, clashed bool) {
 			clear(q.waiting[len(rest):])
 			q.waiting = rest
 			return group, clashed
-		case !q.claims.add(r.cs):
+		case !q.claims.Add(r.cs):
 			clashed = true
 			rest = append(rest, r)
 		default:
@@ -165,7 +177,13 @@ func (q *commits) next(group []*request, clashed bool) *request {
 	defer q.mu.Unlock()
 	q.groups++
 	if clashed {
-		q.waiting = overtaken(q.waiting, group)
+		left := groupcommit.Leavings{}
+		for _, r := range group {
+			if r.fate == settled && r.err == nil {
+				left.Add(r.cs)
+			}
+		}
+		q.waiting = slices.DeleteFunc(q.waiting, func(r *request) bool { return r.overtaken(left) })
 	}
 	if len(q.waiting) == 0 {
 		q.leaders--

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 )
 
 // groupPlan is what a group sends, as one transaction of the server.
@@ -214,12 +215,12 @@ func (g *groupPlan) messages() error {
 	if n == 0 {
 		return nil
 	}
-	all, units, graves, shifted := make([]*driver.Message, 0, n), make([]int, 0, n), make([]claim, n), false
+	all, units, graves, shifted := make([]*driver.Message, 0, n), make([]int, 0, n), make([]groupcommit.Row, n), false
 	for unit, r := range g.group {
 		for i := range r.cs.Messages {
 			m, at := &r.cs.Messages[i], len(all)
 			if collection, id, ok := g.store.grave(r.cs, m); ok {
-				graves[at], shifted = claim{collection, id}, true
+				graves[at], shifted = groupcommit.Row{Collection: collection, ID: id}, true
 			}
 			all, units = append(all, m), append(units, unit)
 		}
@@ -229,9 +230,9 @@ func (g *groupPlan) messages() error {
 		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a})
 		return nil
 	}
-	for _, part := range []func(c claim) string{func(c claim) string { return c.collection }, func(c claim) string { return c.id }} {
+	for _, part := range []func(c groupcommit.Row) string{func(c groupcommit.Row) string { return c.Collection }, func(c groupcommit.Row) string { return c.ID }} {
 		a.array(pgtype.TextOID, n, func(b []byte, i int) ([]byte, bool) {
-			return append(b, part(graves[i])...), graves[i].collection != ""
+			return append(b, part(graves[i])...), graves[i].Collection != ""
 		})
 	}
 	g.steps = append(g.steps, step{statement: g.store.sql.appendTogetherShifted, args: a})
