@@ -33,11 +33,11 @@ func TestEndsByEnd(t *testing.T) {
 			}
 			c.End()
 			c.End()
-			if !asked && c.Err() != context.Canceled {
+			if !asked && !errors.Is(c.Err(), context.Canceled) {
 				t.Error(c.Err())
 			}
 			<-c.Done()
-			if c.Err() != context.Canceled || context.Cause(c) != context.Canceled || c.Value(key{}) != 7 {
+			if !errors.Is(c.Err(), context.Canceled) || !errors.Is(context.Cause(c), context.Canceled) || c.Value(key{}) != 7 {
 				t.Error(c.Err(), context.Cause(c))
 			}
 		})
@@ -53,7 +53,7 @@ func TestEndsWithItsParent(t *testing.T) {
 	cancel(why)
 	<-child.Done()
 	for _, ctx := range []context.Context{c, asked, child} {
-		if ctx.Err() != context.Canceled || context.Cause(ctx) != why {
+		if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(context.Cause(ctx), why) {
 			t.Error(ctx.Err(), context.Cause(ctx))
 		}
 	}
@@ -67,7 +67,7 @@ func TestChildrenEndWithIt(t *testing.T) {
 	context.AfterFunc(child, func() { close(ran) })
 	c.End()
 	<-ran
-	if child.Err() != context.Canceled {
+	if !errors.Is(child.Err(), context.Canceled) {
 		t.Error(child.Err())
 	}
 }
