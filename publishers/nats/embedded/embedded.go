@@ -13,13 +13,14 @@
 // batches fast, since they are synced once: let streams allow them.
 //
 // It listens to nobody outside the process unless Config.Listen asks for it. Its
-// directory belongs to one server at a time.
+// directory belongs to one server at a time, which locks it: Start fails with ErrInUse.
 package embedded
 
 import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -30,6 +31,10 @@ import (
 
 // ErrConfig is what errors.Is finds in errors of Start that are about its Config.
 var ErrConfig = errors.New("embedded: wrong configuration")
+
+// ErrInUse is what errors.Is finds when another server, of this process or another,
+// uses the directory.
+var ErrInUse = errors.New("embedded: the directory is in use")
 
 // Config says where the server keeps its files, and who may connect.
 type Config struct {
@@ -51,6 +56,7 @@ type Config struct {
 // Server is a server that runs.
 type Server struct {
 	server *server.Server
+	lock   *os.File
 	once   sync.Once
 }
 
@@ -61,18 +67,23 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	locked, err := lock(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
 	s, err := server.NewServer(options)
 	if err != nil {
+		_ = locked.Close()
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
 	if cfg.Log != nil {
 		s.SetLoggerV2(cfg.Log, false, false, false)
 	}
 	s.Start()
-	running := &Server{server: s}
+	running := &Server{server: s, lock: locked}
 	if !s.ReadyForConnections(cfg.StartTimeout) || !s.JetStreamEnabled() {
 		_ = running.Close()
-		return nil, fmt.Errorf("embedded: the server was not ready within %v, or has no JetStream: is another one using %s?", cfg.StartTimeout, cfg.Dir)
+		return nil, fmt.Errorf("embedded: the server was not ready within %v, or has no JetStream in %s", cfg.StartTimeout, cfg.Dir)
 	}
 	return running, nil
 }
@@ -131,7 +142,11 @@ func (s *Server) Address() string {
 
 // Close stops the server and waits for its end. It may be called again.
 func (s *Server) Close() error {
-	s.once.Do(s.server.Shutdown)
-	s.server.WaitForShutdown()
-	return nil
+	var err error
+	s.once.Do(func() {
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+		err = s.lock.Close()
+	})
+	return err
 }
