@@ -247,7 +247,7 @@ func (w *world) reopen(s *simulated, d disk) (*simulated, error) {
 	again.leases = s.leases
 	stats, err := again.Stats(context.Background())
 	for _, c := range stats.Cursors {
-		again.leases[c.Cursor] = outbox.Lease{Cursor: c.Cursor, Epoch: c.Epoch, Position: c.Position}
+		again.leases[c.Cursor] = outbox.Lease{Cursor: c.Cursor, Epoch: c.Epoch, Position: c.Position, Log: stats.Log}
 	}
 	return again, err
 }

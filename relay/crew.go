@@ -41,11 +41,22 @@ func (c *crew) run(ctx context.Context) error {
 	}
 	cancel()
 	for len(c.posts) > 0 {
-		if late := c.end(<-c.ended); err == nil {
+		if late := c.ends(ctx, <-c.ended); err == nil {
 			err = late
 		}
 	}
 	return err
+}
+
+// ends is end; that a partition was lost is no error of a relay that shares, since
+// another has it, and publishes again what this one could not settle.
+func (c *crew) ends(ctx context.Context, p *post) error {
+	err := c.end(p)
+	if c.cfg.TakeOver || !errors.Is(err, ErrLeaseLost) {
+		return err
+	}
+	c.cfg.Logger.WarnContext(ctx, "relay: partition lost", "cursor", c.cfg.Cursor, "partition", p.partition)
+	return nil
 }
 
 // takeOver has all partitions until one is lost.
@@ -110,11 +121,8 @@ func (c *crew) share(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case p := <-c.ended:
-			if err := c.end(p); err != nil {
-				if !errors.Is(err, ErrLeaseLost) {
-					return err
-				}
-				c.cfg.Logger.WarnContext(ctx, "relay: partition lost", "cursor", c.cfg.Cursor, "partition", p.partition)
+			if err := c.ends(ctx, p); err != nil {
+				return err
 			}
 		case <-timer.C:
 			complete, err := c.balance(ctx)

@@ -348,3 +348,26 @@ func TestP20_DelayedMessagesAreSentWhenTheyAreDue(t *testing.T) {
 		}
 	})
 }
+
+// That another has taken a partition is no error of a relay that shares, also not at
+// its end.
+func TestLostPartitionIsNoErrorOfARelayThatShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.to.set(func(context.Context, outbox.Message) relay.Result {
+			sleep(time.Second)
+			return relay.Result{Outcome: relay.Stored}
+		})
+		r, _ := f.member(relay.Config{Partitions: 1})
+		pass(time.Second)
+		f.commit("a")
+		synctest.Wait() // it is under way
+		if _, err := f.log.Acquire(t.Context(), outbox.Claim{Cursor: "default", Owner: "other", TTL: time.Hour, Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		r.stop() // which demands nil
+		if c := f.cursor(); c.Position != 0 {
+			t.Errorf("the relay that has lost its lease moved the cursor to %d", c.Position)
+		}
+	})
+}

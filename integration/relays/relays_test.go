@@ -23,7 +23,7 @@ func TestRelaysDieByTurns(t *testing.T) {
 					relays[i] = w.start()
 				} else {
 					p.signal(syscall.SIGSTOP)
-					pause(t.Context(), 2*lease) // the others have its partitions by then
+					pause(t.Context(), 2*leaseOf(w.store)) // the others have its partitions by then
 					w.progress()
 					p.signal(syscall.SIGCONT)
 				}
@@ -55,7 +55,7 @@ func TestStoppedRelayIsFenced(t *testing.T) {
 	old := w.start()
 	w.progress()
 	old.signal(syscall.SIGSTOP)
-	pause(t.Context(), 2*lease)
+	pause(t.Context(), 2*leaseOf(w.store))
 	newer := w.start()
 	w.progress()
 	w.progress()
