@@ -110,6 +110,9 @@ func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilte
 	if filter.Key != nil {
 		sc.add(" AND h.key = ").text(*filter.Key, unlimited)
 	}
+	if filter.After > 0 {
+		sc.add(" AND h.position > ").int(filter.After)
+	}
 	if !filter.DueAt.IsZero() {
 		sc.add(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ").time(filter.DueAt).add(")")
 	}

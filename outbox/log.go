@@ -181,6 +181,8 @@ type HeldFilter struct {
 	Heads bool
 	// Share selects partitions.
 	Share Share
+	// After selects messages after a position: with Limit, to read page by page.
+	After int64
 	// Limit is the greatest number of messages; 0 means no limit.
 	Limit int
 }
@@ -230,7 +232,7 @@ type PartStats struct {
 }
 
 // Blocker is a transaction that is open and has appended messages: as long as it is,
-// nothing behind them can be delivered, unless they are many commits ahead.
+// what was committed behind them is not delivered.
 type Blocker struct {
 	// Session is what the database calls it, as the process id of PostgreSQL's backend,
 	// and Application and Client what it knows of the program. State is what the

@@ -109,6 +109,10 @@ func (s *Store) heldQuery(cursor string, filter outbox.HeldFilter) step {
 		a.text(*filter.Key)
 		where(" AND h.key = $%d", pgtype.TextOID)
 	}
+	if filter.After > 0 {
+		a.int(filter.After)
+		where(" AND h.position > $%d", pgtype.Int8OID)
+	}
 	if !filter.DueAt.IsZero() {
 		a.time(filter.DueAt)
 		where(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= $%d)", pgtype.TimestamptzOID)

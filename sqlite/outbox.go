@@ -195,6 +195,10 @@ func heldQuery(cursor string, filter outbox.HeldFilter) (string, []sqldriver.Val
 		b.WriteString(" AND h.key = ?")
 		args = append(args, *filter.Key)
 	}
+	if filter.After > 0 {
+		b.WriteString(" AND h.position > ?")
+		args = append(args, filter.After)
+	}
 	if !filter.DueAt.IsZero() {
 		b.WriteString(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ?)")
 		args = append(args, micros(filter.DueAt))

@@ -180,6 +180,8 @@ func heldAreListed(k *kit) {
 	r.wantHeld(when, outbox.HeldFilter{Key: &a, State: outbox.Waiting}, 1)
 	r.wantHeld(when, outbox.HeldFilter{Limit: 2}, 0, 1)
 	r.wantHeld(when, outbox.HeldFilter{State: outbox.Parked, Limit: 1}, 0)
+	r.wantHeld(when, outbox.HeldFilter{After: r.positions[1], Limit: 2}, 2, 3)
+	r.wantHeld(when, outbox.HeldFilter{After: r.positions[4]})
 	r.wantHeld("before anything is due", outbox.HeldFilter{DueAt: k.clock.Now()})
 	r.wantHeld("when it is due", outbox.HeldFilter{DueAt: k.clock.Now().Add(time.Minute)}, 2, 4)
 }

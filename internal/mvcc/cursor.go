@@ -107,6 +107,8 @@ func (s *Store) Held(ctx context.Context, name string, filter outbox.HeldFilter)
 
 func selects(f outbox.HeldFilter, h outbox.Hold) bool {
 	switch {
+	case h.Position <= f.After:
+		return false
 	case f.State != "" && h.State != f.State:
 		return false
 	case f.Key != nil && h.Key != *f.Key:
