@@ -13,13 +13,13 @@ import (
 
 // flags are those of all commands.
 type flags struct {
-	store, schema                   string
-	json, yes, dryRun, all, force   bool
-	cursor, reason, actor, consumer string
-	after, page                     string
-	limit, rate, from               int
-	filter                          admin.Filter
-	rest                            []string
+	store, schema                           string
+	json, yes, dryRun, all, force           bool
+	cursor, reason, actor, consumer, source string
+	after, page                             string
+	limit, rate, from                       int
+	filter                                  admin.Filter
+	rest                                    []string
 }
 
 // which commands have which flags, besides store, schema and json.
@@ -43,7 +43,7 @@ func known(verb string) string {
 	case "outbox drop-cursor":
 		return "dry-run yes actor force"
 	case "inbox ls":
-		return "consumer limit page id"
+		return "consumer source limit page id"
 	case "inbox streams":
 		return "consumer limit page"
 	}
@@ -118,7 +118,7 @@ func (f *flags) definitions(set *flag.FlagSet) map[string]func(name string) {
 		"from": long(&f.filter.From), "to": long(&f.filter.To), "since": moment(&f.filter.Since), "before": moment(&f.filter.Before),
 		"limit": number(&f.limit), "all": truth(&f.all), "dry-run": truth(&f.dryRun), "yes": truth(&f.yes), "actor": text(&f.actor),
 		"after": text(&f.after), "reason": text(&f.reason), "rate": number(&f.rate), "force": truth(&f.force),
-		"consumer": text(&f.consumer), "page": text(&f.page), "version": number(&f.from),
+		"consumer": text(&f.consumer), "source": text(&f.source), "page": text(&f.page), "version": number(&f.from),
 	}
 }
 

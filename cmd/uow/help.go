@@ -45,7 +45,8 @@ Acting:
     --yes               do not ask; without a terminal nothing is done otherwise
     --actor NAME        for the audit line on standard error; default: $USER
 
-Inbox: --consumer NAME, --id ID of a message, --limit N, --page P as printed.
+Inbox: --consumer NAME, --source S and --id ID of one message, --limit N,
+--page P as printed.
 
 Exit codes: 0 done; 1 failed; 2 the command line makes no sense; 3 nothing is
 there, or nothing is selected; 4 not confirmed.
