@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -179,7 +180,11 @@ func (o *Ops) audit(ctx context.Context, a Action, done *Outcome, err error) {
 		o.cfg.Logger.ErrorContext(ctx, "admin: "+done.Action+" failed", append(args, "error", err)...)
 		return
 	}
-	o.cfg.Logger.InfoContext(ctx, "admin: "+done.Action, args...)
+	level := slog.LevelInfo
+	if a.DryRun {
+		level = slog.LevelDebug
+	}
+	o.cfg.Logger.Log(ctx, level, "admin: "+done.Action, args...)
 }
 
 // DropCursor forgets a cursor, what it holds included: what it had not delivered, its

@@ -47,7 +47,7 @@ func newScene(t *testing.T, open func(cfg uow.Config) (*uow.DB, error)) *scene {
 	if s.log, err = outbox.Of(s.db); err != nil {
 		t.Fatal(err)
 	}
-	s.ops, err = admin.New(admin.Config{Log: s.log, DB: s.db, Records: s.records, Logger: slog.New(slog.NewTextHandler(s.audit, nil))})
+	s.ops, err = admin.New(admin.Config{Log: s.log, DB: s.db, Records: s.records, Logger: slog.New(slog.NewTextHandler(s.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}

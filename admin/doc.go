@@ -40,5 +40,5 @@
 //
 // An action that fails half way has done what it says it has; doing it again does the
 // rest. Each writes a line to Config.Logger, with who did it, what was selected and how
-// much was changed, and one for each batch with the positions.
+// much was changed, and one for each batch with the positions; a dry run one at Debug.
 package admin

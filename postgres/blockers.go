@@ -13,7 +13,7 @@ var _ outbox.Blockers = (*Store)(nil)
 // the server tells no more than the process id, unless one's role has pg_read_all_stats.
 func (s *Store) Blockers(ctx context.Context) (all []outbox.Blocker, err error) {
 	err = s.do(ctx, "ask for blockers", step{
-		statement: s.sqlf(`SELECT l.pid::text, coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''), coalesce(a.state, ''), a.xact_start, a.query_start
+		statement: newStatement(`SELECT l.pid::text, coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''), coalesce(a.state, ''), a.xact_start, a.query_start
 			FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'relation'
 			AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 			AND l.relation = ` + literal(s.schema+".uow_outbox") + `::regclass AND l.mode = 'RowExclusiveLock' AND l.granted

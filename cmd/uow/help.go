@@ -22,8 +22,8 @@ Look:
 
 Act, at one cursor:
     uow outbox redrive          publish parked messages again, now
-    uow outbox discard          give parked messages up; --state retrying,waiting for
-                                those that are not parked
+    uow outbox discard          give parked messages up (--state retrying,waiting:
+                                those that are not parked)
     uow outbox park             stop trying messages that fail (--reason TEXT)
     uow outbox replay           publish delivered messages again, with the same ids
                                 (--rate N: so many a second)
