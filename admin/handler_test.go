@@ -92,7 +92,7 @@ func TestHandler(t *testing.T) {
 	send(t, 400, "POST", api+"redrive", `{"cursor":"`+strings.Repeat("x", 2<<20)+`"}`, asJSON, isJSON)
 	send(t, 403, "POST", api+"redrive", redrive, asJSON, isJSON, "Sec-Fetch-Site", "cross-site")
 	send(t, 403, "POST", api+"redrive", redrive, asJSON, isJSON, "Origin", "https://evil.example")
-	send(t, 405, "GET", api+"redrive", "")
+	send(t, 404, "GET", api+"redrive", "")
 	if parked, _ := send(t, 200, "GET", api+"messages?cursor=mail&state=parked", ""); !strings.Contains(parked, `"b-1"`) {
 		t.Errorf("a request that was refused has changed something: %s", parked)
 	}
