@@ -68,3 +68,60 @@ func (f Filter) query() (q uow.Query, err error) {
 	}
 	return q, nil
 }
+
+// Count returns how many marks a consumer has, and in how many streams it has a place.
+func (r *Records) Count(ctx context.Context, db *uow.DB, consumer string) (marks, streams int, err error) {
+	if consumer == "" {
+		return 0, 0, fmt.Errorf("inbox: count: %w: no consumer is named", uow.ErrConfig)
+	}
+	err = db.View(ctx, func(ctx context.Context, v *uow.View) (err error) {
+		reader := r.all.From(v)
+		if marks, err = reader.Count(ctx, uow.Query{Where: []uow.Condition{uow.Prefix("kept", consumer+" ")}}); err != nil {
+			return err
+		}
+		streams, err = reader.Count(ctx, uow.Query{Where: []uow.Condition{uow.Prefix("id", consumer+streamKind)}})
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("inbox: count: %w", err)
+	}
+	return marks, streams, nil
+}
+
+// Stream is how far a consumer has come in a stream.
+type Stream struct {
+	Consumer, Source, Stream string
+	// Last is the greatest sequence that was handled, or skipped.
+	Last int64
+}
+
+// Streams returns the streams of a consumer, for operators: at most limit of them, 100 if
+// it is 0, in the order of their keys. after and next are as those of List.
+func (r *Records) Streams(ctx context.Context, db *uow.DB, consumer, after string, limit int) (streams []Stream, next string, err error) {
+	if consumer == "" || limit < 0 {
+		return nil, "", fmt.Errorf("inbox: streams: %w: want a consumer, and no negative limit", uow.ErrConfig)
+	}
+	if limit == 0 {
+		limit = 100
+	}
+	q := uow.Query{Where: []uow.Condition{uow.Prefix("id", consumer+streamKind)}, Order: []uow.Order{uow.Ascending("id")}, Limit: limit}
+	err = db.View(ctx, func(ctx context.Context, v *uow.View) error {
+		streams = nil
+		page, place, err := r.all.From(v).Page(ctx, q, after)
+		if err != nil {
+			return err
+		}
+		for _, found := range page {
+			if found.Stream == nil {
+				return fmt.Errorf("inbox: the record %q is no stream", found.ID)
+			}
+			streams = append(streams, Stream{consumer, found.Stream.Source, found.Stream.Stream, found.Stream.Last})
+		}
+		next = place
+		return nil
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("inbox: streams: %w", err)
+	}
+	return streams, next, nil
+}

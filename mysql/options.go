@@ -78,6 +78,11 @@ type Options struct {
 	// MarkerRetention is for how long the database remembers which units were
 	// committed, and Resolve can find out. Default: 1 h.
 	MarkerRetention time.Duration
+
+	// FixedSchema leaves the schema as it is: Open creates no table, column or index,
+	// changes none, and returns ErrMismatch where something is missing. Default: false,
+	// Open creates what is missing.
+	FixedSchema bool
 }
 
 // Open opens the database that the dsn names, with default Options, and the DB on

@@ -110,6 +110,9 @@ func (s *Store) Held(ctx context.Context, cursor string, filter outbox.HeldFilte
 	if filter.Key != nil {
 		sc.add(" AND h.key = ").text(*filter.Key, unlimited)
 	}
+	if filter.After > 0 {
+		sc.add(" AND h.position > ").int(filter.After)
+	}
 	if !filter.DueAt.IsZero() {
 		sc.add(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ").time(filter.DueAt).add(")")
 	}
@@ -153,6 +156,48 @@ func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (
 		return 0, ctx.Err()
 	}
 	err = s.do(ctx, "discard", counting(s.release(s.change(), cursor, positions), &n).do("COMMIT"))
+	return n, err
+}
+
+// Park implements outbox.Log. What is held of the keys is locked and read first, since
+// an UPDATE can't read its own table.
+func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reason string) (n int, err error) {
+	if len(positions) == 0 {
+		return 0, ctx.Err()
+	}
+	err = s.inOne(ctx, "park", func(run func(*script) error) error {
+		var heads []int64
+		sc := s.change().add("SELECT h.position FROM ", s.schema, "uow_outbox_held h WHERE h.`cursor` = ").text(cursor, unlimited).
+			add(" AND h.position IN ").positions(positions).add(" AND h.state <> 'parked' AND NOT EXISTS (SELECT 1 FROM ", s.schema,
+			"uow_outbox_held o WHERE o.`cursor` = h.`cursor` AND o.`key` = h.`key` AND h.`key` <> '' AND o.position < h.position)", forUpdate).
+			query(func(row []sqldriver.Value) error { heads = append(heads, number(row[0])); return nil })
+		if err := run(sc); err != nil {
+			return err
+		}
+		sc = newScript()
+		if len(heads) > 0 {
+			sc.add("UPDATE ", s.schema, "uow_outbox_held SET state = 'parked', next_at = NULL, reason = ").
+				text(strings.ToValidUTF8(reason, "\uFFFD"), unlimited).add(" WHERE `cursor` = ").text(cursor, unlimited).
+				add(" AND position IN ").positions(heads).end()
+		}
+		n = len(heads)
+		return run(sc.do("COMMIT"))
+	})
+	return n, err
+}
+
+// Replay implements outbox.Log.
+func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	if len(positions) == 0 || cursor == "" {
+		return 0, ctx.Err()
+	}
+	sc := s.change().add("INSERT IGNORE INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) SELECT ").
+		text(cursor, unlimited).add(", m.position, m.ordering_key, IF(m.ordering_key = '', ").text(string(outbox.ReplayState("")), 16).
+		add(", ").text(string(outbox.ReplayState("k")), 16).add("), 0, NULL, '', UTC_TIMESTAMP(6) FROM ", s.schema,
+		"uow_outbox m WHERE m.position IN ").positions(positions).add(" AND m.position <= (SELECT MIN(c.position) FROM ", s.schema,
+		"uow_outbox_cursor c WHERE c.split = 0 AND (c.name = ").text(cursor, unlimited).add(" AND c.part_of = '' OR c.part_of = ").
+		text(cursor, unlimited).add("))").end()
+	err = s.do(ctx, "replay", counting(sc, &n).do("COMMIT"))
 	return n, err
 }
 

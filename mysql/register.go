@@ -72,6 +72,9 @@ func (s *Store) registerTable(ctx context.Context, c *session, t *table) error {
 	if err != nil {
 		return err
 	}
+	if len(existing) == 0 && s.options.FixedSchema {
+		return fmt.Errorf("%w: there is no table, and Options.FixedSchema is set", ErrMismatch)
+	}
 	if len(existing) == 0 {
 		return s.run(ctx, c, s.createTable(t))
 	}
@@ -96,6 +99,9 @@ func (s *Store) registerTable(ctx context.Context, c *session, t *table) error {
 		}
 	}
 	for name := range known {
+		if s.options.FixedSchema {
+			break
+		}
 		if err := s.run(ctx, c, newScript().add("ALTER TABLE ", t.name, " DROP INDEX ", quote(name)).end()); err != nil {
 			return err
 		}
@@ -116,6 +122,9 @@ func (s *Store) registerIndex(ctx context.Context, c *session, t *table, i int, 
 	if ok && (!fits || unique != index.Unique) {
 		sc.add(" DROP INDEX ", quote(name), ",")
 		ok = false
+	}
+	if (!fits || !ok) && s.options.FixedSchema {
+		return fmt.Errorf("%w: there is no such index as %s asks for, and Options.FixedSchema is set", ErrMismatch, index.Name)
 	}
 	if !fits {
 		rows := false

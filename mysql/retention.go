@@ -79,11 +79,18 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		if held := timeOf(row[7]); c.OldestAt.IsZero() || !held.IsZero() && held.Before(c.OldestAt) {
 			c.OldestAt = held
 		}
+		c.Parts = []outbox.PartStats{{Owner: text(row[8]), ExpiresAt: timeOf(row[9])}}
 		stats.Cursors = append(stats.Cursors, c)
 		return nil
 	})
+	members := map[string][]string{}
+	sc.add("SELECT `cursor`, member FROM ", s.schema, "uow_outbox_member WHERE expires_at > UTC_TIMESTAMP(6) ORDER BY `cursor`, member").
+		query(func(row []sqldriver.Value) error {
+			members[text(row[0])] = append(members[text(row[0])], text(row[1]))
+			return nil
+		})
 	err = s.do(ctx, "stats", sc.do("COMMIT"))
-	stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
+	stats.Cursors = outbox.MergeCursorStats(stats.Cursors, members)
 	return stats, err
 }
 
@@ -96,5 +103,5 @@ func (s *Store) cursorStats(sc *script) *script {
 	return sc.add("SELECT c.name, c.position, c.epoch,", count("retrying"), count("waiting"), count("parked"),
 		" CAST((SELECT m.created_at FROM ", s.schema, "uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1) AS CHAR),",
 		" CAST((SELECT MIN(m.created_at) FROM ", s.schema, "uow_outbox_held h JOIN ", s.schema,
-		"uow_outbox m ON m.position = h.position WHERE h.cursor = IF(c.part_of = '', c.name, c.part_of)) AS CHAR) FROM ", s.schema, "uow_outbox_cursor c WHERE c.split = 0 ORDER BY c.name")
+		"uow_outbox m ON m.position = h.position WHERE h.cursor = IF(c.part_of = '', c.name, c.part_of)) AS CHAR), c.owner, CAST(c.expires_at AS CHAR) FROM ", s.schema, "uow_outbox_cursor c WHERE c.split = 0 ORDER BY c.name")
 }

@@ -37,6 +37,9 @@ func (s *Store) migrate(ctx context.Context, c *session) error {
 	if err != nil {
 		return s.wrap(ctx, "read the schema's version", err)
 	}
+	if version < len(files) && s.options.FixedSchema {
+		return fmt.Errorf("%w: the package's tables are at version %d of %d, and Options.FixedSchema is set", ErrMismatch, version, len(files))
+	}
 	if version < len(files) {
 		err := s.locked(ctx, c, func() error {
 			version, err = s.upgrade(ctx, c, files)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -61,6 +62,18 @@ type Log interface {
 	// running relay, which sees the change at its next look.
 	Redrive(ctx context.Context, cursor string, positions []int64) (int, error)
 	Discard(ctx context.Context, cursor string, positions []int64) (int, error)
+
+	// Park makes held messages wait for an operator, with this reason, as if they had
+	// used up their attempts, and returns how many it parked: of each key the first
+	// that is held, unless it is parked. One that a relay is trying just then is
+	// settled by what becomes of it.
+	Park(ctx context.Context, cursor string, positions []int64, reason string) (int, error)
+
+	// Replay holds messages again that the cursor has delivered, or discarded, and
+	// returns how many: its relay publishes them at its next look, with the ids that
+	// they had, and the cursor's position stays. Those that some partition of the
+	// cursor has not passed, that are held, or that were trimmed, are left alone.
+	Replay(ctx context.Context, cursor string, positions []int64) (int, error)
 
 	// Trim deletes at most limit messages that were created before the time, and
 	// that every cursor has passed and none holds: none at all as long as there is
@@ -151,6 +164,15 @@ const (
 	Waiting  HoldState = "waiting"  // behind an earlier message of its key
 )
 
+// ReplayState returns the state in which Replay holds a message: due at once, and of a
+// key one after the other. Stores call it.
+func ReplayState(key string) HoldState {
+	if key == "" {
+		return Retrying
+	}
+	return Waiting
+}
+
 // Hold is the state of a held message.
 type Hold struct {
 	Position int64
@@ -186,6 +208,8 @@ type HeldFilter struct {
 	Heads bool
 	// Share selects partitions.
 	Share Share
+	// After selects messages after a position: with Limit, to read page by page.
+	After int64
 	// Limit is the greatest number of messages; 0 means no limit.
 	Limit int
 }
@@ -219,15 +243,54 @@ type CursorStats struct {
 	// neither are partitions that are further ahead, so that messages which the
 	// cursor's relay has behind it or will skip count until it has looked.
 	OldestAt time.Time
+	// Parts are the partitions, in order.
+	Parts []PartStats
+	// Members are who has joined the cursor (Log.Join), sorted.
+	Members []string
+}
+
+// PartStats describes a partition of a cursor.
+type PartStats struct {
+	Partition       int
+	Position, Epoch int64
+	// Owner is who has acquired the partition last; "" when nobody ever has. Its lease
+	// keeps others off until ExpiresAt, by the database's clock; zero when it was
+	// released.
+	Owner     string
+	ExpiresAt time.Time
+}
+
+// Blocker is a transaction that is open and has appended messages: as long as it is,
+// what was committed behind them is not delivered.
+type Blocker struct {
+	// Session is what the database calls it, as the process id of PostgreSQL's backend,
+	// and Application and Client what it knows of the program. State is what the
+	// session does, in the database's words.
+	Session, Application, Client, State string
+	// Since is when the transaction began, and QueryAt when its newest statement did.
+	Since, QueryAt time.Time
+}
+
+// Blockers is a Log that can tell which transactions hold up the reading of it. Those
+// that can't have no open transactions before what is committed, or don't know.
+type Blockers interface {
+	// Blockers returns them, the oldest first.
+	Blockers(ctx context.Context) ([]Blocker, error)
 }
 
 // MergeCursorStats makes one of the statistics of a cursor's partitions, which are
-// called as PartitionRow says. Stores call it.
-func MergeCursorStats(rows []CursorStats) []CursorStats {
+// called as PartitionRow says, and adds the members of cursors. A row has one of Parts,
+// for Owner and ExpiresAt, or none. Stores call it.
+func MergeCursorStats(rows []CursorStats, members map[string][]string) []CursorStats {
 	var merged []CursorStats
 	at := map[string]int{}
 	for _, row := range rows {
-		row.Cursor, _, row.Partitions = ParseRow(row.Cursor)
+		part := PartStats{Position: row.Position, Epoch: row.Epoch}
+		if len(row.Parts) > 0 {
+			part.Owner, part.ExpiresAt = row.Parts[0].Owner, row.Parts[0].ExpiresAt
+		}
+		row.Cursor, part.Partition, row.Partitions = ParseRow(row.Cursor)
+		row.Parts, row.Members = []PartStats{part}, members[row.Cursor]
 		i, known := at[row.Cursor]
 		if !known {
 			at[row.Cursor] = len(merged)
@@ -235,11 +298,15 @@ func MergeCursorStats(rows []CursorStats) []CursorStats {
 			continue
 		}
 		m := &merged[i]
+		m.Parts = append(m.Parts, part)
 		m.Position, m.Epoch = min(m.Position, row.Position), max(m.Epoch, row.Epoch)
 		m.Retrying, m.Waiting, m.Parked = max(m.Retrying, row.Retrying), max(m.Waiting, row.Waiting), max(m.Parked, row.Parked)
 		if m.OldestAt.IsZero() || !row.OldestAt.IsZero() && row.OldestAt.Before(m.OldestAt) {
 			m.OldestAt = row.OldestAt
 		}
+	}
+	for _, m := range merged {
+		slices.SortFunc(m.Parts, func(a, b PartStats) int { return a.Partition - b.Partition })
 	}
 	return merged
 }

@@ -109,6 +109,10 @@ func (s *Store) heldQuery(cursor string, filter outbox.HeldFilter) step {
 		a.text(*filter.Key)
 		where(" AND h.key = $%d", pgtype.TextOID)
 	}
+	if filter.After > 0 {
+		a.int(filter.After)
+		where(" AND h.position > $%d", pgtype.Int8OID)
+	}
 	if !filter.DueAt.IsZero() {
 		a.time(filter.DueAt)
 		where(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= $%d)", pgtype.TimestamptzOID)
@@ -141,6 +145,35 @@ func (s *Store) Redrive(ctx context.Context, cursor string, positions []int64) (
 // Discard implements outbox.Log.
 func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (n int, err error) {
 	err = s.do(ctx, "discard", s.release(cursor, positions, &n))
+	return n, err
+}
+
+// Park implements outbox.Log.
+func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reason string) (n int, err error) {
+	err = s.do(ctx, "park", step{
+		statement: s.sqlf(`WITH u AS (UPDATE %[1]s.uow_outbox_held h SET state = 'parked', next_at = NULL, reason = $3
+			WHERE cursor = $1 AND position = ANY($2) AND state <> 'parked' AND NOT EXISTS (SELECT FROM %[1]s.uow_outbox_held o
+				WHERE o.cursor = $1 AND o.key = h.key AND h.key <> '' AND o.position < h.position)
+			RETURNING position) SELECT count(*) FROM u`, pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextOID),
+		args: newArgs(3).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }).text(clean(reason)),
+		row:  func(row [][]byte) error { n = int(number(row[0])); return nil },
+	})
+	return n, err
+}
+
+// Replay implements outbox.Log.
+func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	err = s.do(ctx, "replay", step{
+		statement: s.sqlf(`WITH i AS (INSERT INTO %[1]s.uow_outbox_held (cursor, position, key, state, attempts, reason, since)
+			SELECT $1, position, ordering_key, CASE WHEN ordering_key = '' THEN $3 ELSE $4 END, 0, '', clock_timestamp()
+			FROM %[1]s.uow_outbox WHERE position = ANY($2) AND position <= (SELECT min(position) FROM %[1]s.uow_outbox_cursor
+				WHERE split = 0 AND (name = $1 AND part_of = '' OR part_of = $1 AND $1 <> ''))
+			ON CONFLICT (cursor, position) DO NOTHING RETURNING position) SELECT count(*) FROM i`,
+			pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextOID, pgtype.TextOID),
+		args: newArgs(4).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }).
+			text(string(outbox.ReplayState(""))).text(string(outbox.ReplayState("k"))),
+		row: func(row [][]byte) error { n = int(number(row[0])); return nil },
+	})
 	return n, err
 }
 

@@ -39,6 +39,7 @@ const counted = 1_000_000
 // Stats implements outbox.Log. Of a log with more than a million messages the
 // number is the server's estimate.
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
+	members := map[string][]string{}
 	err = s.do(ctx, "stats",
 		step{
 			statement: newStatement(`SELECT greatest(trimmed, (SELECT max(position) FROM `+s.schema+`.uow_outbox)),
@@ -66,11 +67,18 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 					Waiting:  number(row[4]),
 					Parked:   number(row[5]),
 					OldestAt: timeOf(row[6]),
+					Parts:    []outbox.PartStats{{Owner: string(row[7]), ExpiresAt: timeOf(row[8])}},
 				})
 				return nil
 			},
+		}, step{
+			statement: s.sqlf(`SELECT cursor, member FROM %[1]s.uow_outbox_member WHERE expires_at > clock_timestamp() ORDER BY cursor, member`),
+			row: func(row [][]byte) error {
+				members[string(row[0])] = append(members[string(row[0])], string(row[1]))
+				return nil
+			},
 		})
-	stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
+	stats.Cursors = outbox.MergeCursorStats(stats.Cursors, members)
 	return stats, err
 }
 
@@ -78,7 +86,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 // at all of a backlog would cost too much.
 func (s *Store) cursorStats() string {
 	return `SELECT c.name, c.position, c.epoch, h.retrying, h.waiting, h.parked,
-		least((SELECT created_at FROM ` + s.schema + `.uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1), h.oldest)
+		least((SELECT created_at FROM ` + s.schema + `.uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1), h.oldest), c.owner, c.expires_at
 		FROM ` + s.schema + `.uow_outbox_cursor c, LATERAL (SELECT count(*) FILTER (WHERE state = 'retrying') AS retrying,
 			count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'parked') AS parked,
 			min(m.created_at) AS oldest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/uow-go/uow/outbox"
@@ -225,13 +226,23 @@ func (s *session) collectQueue(ctx context.Context, f *flight, now time.Time) er
 		case rows[0].State == outbox.Retrying && rows[0].NextAt.After(now):
 			s.held.set(e.slot, retrying, rows[0].NextAt).more = true
 		default:
-			s.held.set(e.slot, flying, time.Time{}).more = len(rows) == limit
-			for _, row := range rows {
-				f.add(row)
+			more := len(rows) == limit
+			for i := range rows {
+				if i > 0 && rows[i].State != outbox.Waiting { // it has failed, and what is before it was replayed
+					more = true
+					break
+				}
+				f.add(rows[i])
 			}
+			s.held.set(e.slot, flying, time.Time{}).more = more
 		}
 	}
 	return nil
+}
+
+// has reports whether a flight, which may be nil, has messages of a slot.
+func (f *flight) has(at slot) bool {
+	return f != nil && slices.ContainsFunc(f.messages, func(m outbox.Message) bool { return slotOfMessage(&m) == at })
 }
 
 func (f *flight) add(row outbox.Held) {
@@ -264,8 +275,9 @@ func (s *session) lookAtHeld(ctx context.Context) error {
 			continue
 		}
 		seen[at] = true
-		if e := s.held.get(at); e != nil && e.phase == flying {
-			continue
+		e := s.held.get(at)
+		if e != nil && e.phase == flying || e == nil && s.fresh.has(at) {
+			continue // what was replayed of a key that is being published waits for the next look
 		}
 		s.held.set(at, phaseOf(row.State), row.NextAt).more = row.Key != ""
 	}

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -258,6 +259,59 @@ func TestMessagesWithoutAKeyAreHeldOneByOne(t *testing.T) {
 		pass(time.Minute)
 		if n := len(f.to.arrivals()); n != 5 {
 			t.Errorf("%d arrivals, want 5", n)
+		}
+	})
+}
+
+// What is replayed is published beside what is new, each key in order, and does not
+// carry along what is parked behind it.
+func TestP23_ReplayGoesOnInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 4})
+		f.commit("a", "a", "a", "b", "b", "")
+		synctest.Wait()
+		f.to.set(fail("a", relay.Refused))
+		f.commit("a")
+		synctest.Wait()
+		wantIDs(t, "parked", f.heldIDs(outbox.Parked), "a-4")
+		at := f.cursor().Position
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			if m.ID == "a-4" {
+				return relay.Result{Outcome: relay.Refused, Err: errors.New("again")}
+			}
+			return relay.Result{Outcome: relay.Stored}
+		})
+		before := len(f.to.arrivals())
+		n, err := f.log.Replay(t.Context(), "default", []int64{1, 2, 3, 4, 5, 6, 7, 99})
+		if n != 6 || err != nil {
+			t.Fatalf("Replay returned %d, %v, want the 6 that were delivered", n, err)
+		}
+		r.Wake()
+		f.commit("a", "b")
+		synctest.Wait()
+		pass(2 * time.Minute)
+		var a, b []string
+		for _, id := range f.to.arrivals()[before:] {
+			switch id[0] {
+			case 'a':
+				a = append(a, id)
+			case 'b':
+				b = append(b, id)
+			}
+		}
+		wantIDs(t, "of a, again", a, "a-1", "a-2", "a-3")
+		if len(b) < 3 || b[len(b)-1] != "b-3" && b[0] != "b-3" {
+			t.Errorf("of b came %q, want both again, in order, and the new one", b)
+		}
+		wantIDs(t, "parked still", f.heldIDs(outbox.Parked), "a-4")
+		wantIDs(t, "waiting", f.heldIDs(outbox.Waiting), "a-5")
+		held := f.held(outbox.HeldFilter{State: outbox.Parked})
+		if len(held) != 1 || held[0].Attempts != 1 {
+			t.Errorf("what is parked was tried again: %+v", held)
+		}
+		if now := f.cursor().Position; now != at+2 {
+			t.Errorf("the cursor is at %d, want %d: two new messages", now, at+2)
 		}
 	})
 }

@@ -195,6 +195,10 @@ func heldQuery(cursor string, filter outbox.HeldFilter) (string, []sqldriver.Val
 		b.WriteString(" AND h.key = ?")
 		args = append(args, *filter.Key)
 	}
+	if filter.After > 0 {
+		b.WriteString(" AND h.position > ?")
+		args = append(args, filter.After)
+	}
 	if !filter.DueAt.IsZero() {
 		b.WriteString(" AND h.state = 'retrying' AND (h.next_at IS NULL OR h.next_at <= ?)")
 		args = append(args, micros(filter.DueAt))
@@ -218,13 +222,28 @@ func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (
 	return s.each(ctx, "discard", deleteHeld, cursor, positions)
 }
 
+// Park implements outbox.Log.
+func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reason string) (int, error) {
+	return s.each(ctx, "park", `UPDATE uow_outbox_held AS h SET state = 'parked', next_at = NULL, reason = ?3
+		WHERE cursor = ?1 AND position = ?2 AND state <> 'parked' AND NOT EXISTS (SELECT 1 FROM uow_outbox_held o
+			WHERE o.cursor = ?1 AND o.key = h.key AND h.key <> '' AND o.position < ?2)`, cursor, positions, reason)
+}
+
+// Replay implements outbox.Log.
+func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (int, error) {
+	return s.each(ctx, "replay", `INSERT INTO uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
+		SELECT ?1, m.position, m.ordering_key, iif(m.ordering_key = '', ?3, ?4), 0, NULL, '', `+now+` FROM uow_outbox m WHERE m.position = ?2
+			AND m.position <= (SELECT min(position) FROM uow_outbox_cursor WHERE split = 0 AND (name = ?1 AND part_of = '' OR part_of = ?1 AND ?1 <> ''))
+		ON CONFLICT (cursor, position) DO NOTHING`, cursor, positions, string(outbox.ReplayState("")), string(outbox.ReplayState("k")))
+}
+
 // each runs a statement for each position and counts the rows that it changed.
-func (s *Store) each(ctx context.Context, what, query, cursor string, positions []int64) (int, error) {
+func (s *Store) each(ctx context.Context, what, query, cursor string, positions []int64, more ...sqldriver.Value) (int, error) {
 	var changed int64
 	err := s.writer.do(ctx, func(c *conn) error {
 		changed = 0
 		for _, position := range positions {
-			n, err := c.exec(query, cursor, position)
+			n, err := c.exec(query, append([]sqldriver.Value{cursor, position}, more...)...)
 			if err != nil {
 				return wrap(what, err)
 			}

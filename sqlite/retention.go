@@ -87,6 +87,7 @@ func deleteMessages(c *conn, positions []int64) error {
 // Stats implements outbox.Log. Messages that were deleted by other means than Trim
 // still count.
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
+	members := map[string][]string{}
 	err = s.reading(ctx, func(c *conn) error {
 		err := c.query(ctx, func(row []sqldriver.Value) error {
 			stats.End, stats.Messages, stats.Log = number(row[0]), number(row[0])-number(row[1]), text(row[2])
@@ -96,7 +97,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		if err != nil {
 			return err
 		}
-		return c.query(ctx, func(row []sqldriver.Value) error {
+		err = c.query(ctx, func(row []sqldriver.Value) error {
 			stats.Cursors = append(stats.Cursors, outbox.CursorStats{
 				Cursor:   text(row[0]),
 				Position: number(row[1]),
@@ -105,11 +106,19 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 				Waiting:  number(row[4]),
 				Parked:   number(row[5]),
 				OldestAt: earlier(timeOf(row[6]), timeOf(row[7])),
+				Parts:    []outbox.PartStats{{Owner: text(row[8]), ExpiresAt: timeOf(row[9])}},
 			})
 			return nil
 		}, cursorStats)
+		if err != nil {
+			return err
+		}
+		return c.query(ctx, func(row []sqldriver.Value) error {
+			members[text(row[0])] = append(members[text(row[0])], text(row[1]))
+			return nil
+		}, `SELECT cursor, member FROM uow_outbox_member WHERE expires_at > `+now+` ORDER BY cursor, member`)
 	})
-	stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
+	stats.Cursors = outbox.MergeCursorStats(stats.Cursors, members)
 	return stats, err
 }
 
@@ -120,7 +129,8 @@ const cursorStats = `SELECT c.name, c.position, c.epoch,
 	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.cursor AND h.state = 'waiting'),
 	(SELECT count(*) FROM uow_outbox_held h WHERE h.cursor = c.cursor AND h.state = 'parked'),
 	(SELECT created_at FROM uow_outbox m WHERE m.position > c.position ORDER BY m.position LIMIT 1),
-	(SELECT min(m.created_at) FROM uow_outbox_held h JOIN uow_outbox m ON m.position = h.position WHERE h.cursor = c.cursor)
+	(SELECT min(m.created_at) FROM uow_outbox_held h JOIN uow_outbox m ON m.position = h.position WHERE h.cursor = c.cursor),
+	owner, nullif(expires_at, 0)
 	FROM (SELECT *, iif(part_of = '', name, part_of) AS cursor FROM uow_outbox_cursor WHERE split = 0) c ORDER BY c.name`
 
 // earlier returns the earlier of two times that may be zero.

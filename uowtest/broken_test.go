@@ -39,6 +39,8 @@ type fault struct {
 	held    func(s *brokenStore, ctx context.Context, cursor string, filter outbox.HeldFilter) ([]outbox.Held, error)
 	redrive func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error)
 	discard func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error)
+	park    func(s *brokenStore, ctx context.Context, cursor string, positions []int64, reason string) (int, error)
+	replay  func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error)
 	trim    func(s *brokenStore, ctx context.Context, before time.Time, limit int) (int, error)
 	stats   func(s *brokenStore, ctx context.Context) (outbox.Stats, error)
 

@@ -114,6 +114,26 @@ func (s *brokenStore) Discard(ctx context.Context, cursor string, positions []in
 	return s.Log.Discard(ctx, cursor, positions)
 }
 
+func (s *brokenStore) Park(ctx context.Context, cursor string, positions []int64, reason string) (int, error) {
+	if s.closed.Load() {
+		return 0, errClosed
+	}
+	if s.fault.park != nil {
+		return s.fault.park(s, ctx, cursor, positions, reason)
+	}
+	return s.Log.Park(ctx, cursor, positions, reason)
+}
+
+func (s *brokenStore) Replay(ctx context.Context, cursor string, positions []int64) (int, error) {
+	if s.closed.Load() {
+		return 0, errClosed
+	}
+	if s.fault.replay != nil {
+		return s.fault.replay(s, ctx, cursor, positions)
+	}
+	return s.Log.Replay(ctx, cursor, positions)
+}
+
 func (s *brokenStore) Trim(ctx context.Context, before time.Time, limit int) (int, error) {
 	if s.closed.Load() {
 		return 0, errClosed

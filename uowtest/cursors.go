@@ -184,7 +184,10 @@ func (r *relay) wantCursor(want outbox.CursorStats) {
 	if !got.OldestAt.Equal(want.OldestAt) {
 		r.broken("the oldest message not delivered should be of %s; got %s", want.OldestAt, got.OldestAt)
 	}
-	got.OldestAt, want.OldestAt = time.Time{}, time.Time{}
+	if len(got.Parts) != 1 || got.Parts[0].Position != want.Position || got.Parts[0].Epoch != want.Epoch {
+		r.broken("the one partition of the cursor should be described with its position and epoch; got %+v", got.Parts)
+	}
+	got.OldestAt, want.OldestAt, got.Parts = time.Time{}, time.Time{}, nil
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		r.broken("the cursor should be described as %+v; got %+v", want, got)
 	}

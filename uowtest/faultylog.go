@@ -103,6 +103,24 @@ func (l faultyLog) Undelay(ctx context.Context, ids []string) (n int, err error)
 	return n, err
 }
 
+// Park implements outbox.Log.
+func (l faultyLog) Park(ctx context.Context, cursor string, positions []int64, reason string) (n int, err error) {
+	err = l.faults.around(ctx, Call{Method: "Park"}, func() (err error) {
+		n, err = l.log.Park(ctx, cursor, positions, reason)
+		return err
+	})
+	return n, err
+}
+
+// Replay implements outbox.Log.
+func (l faultyLog) Replay(ctx context.Context, cursor string, positions []int64) (n int, err error) {
+	err = l.faults.around(ctx, Call{Method: "Replay"}, func() (err error) {
+		n, err = l.log.Replay(ctx, cursor, positions)
+		return err
+	})
+	return n, err
+}
+
 // Trim implements outbox.Log.
 func (l faultyLog) Trim(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = l.faults.around(ctx, Call{Method: "Trim"}, func() (err error) {

@@ -32,6 +32,21 @@ func heldChecks() []Check {
 			needs: outboxNeeded,
 			run:   discard,
 		}, {
+			Name:  "P23_park",
+			Rule:  "Park must park exactly the messages named that are held, not parked and the first of their key, with the reason, and count them",
+			needs: outboxNeeded,
+			run:   parkByHand,
+		}, {
+			Name:  "P23_replay",
+			Rule:  "Replay must hold exactly the messages named that every partition of the cursor has passed and that are not held, due at once, and leave the position",
+			needs: outboxNeeded,
+			run:   replay,
+		}, {
+			Name:  "P23_replay_of_partitions",
+			Rule:  "Replay must leave messages alone that some partition of the cursor has not passed",
+			needs: outboxNeeded,
+			run:   replayOfPartitions,
+		}, {
 			Name:  "P23_discard_stays",
 			Rule:  "a Hold at or before the cursor's position that is not held any more must be ignored, so that a discarded message stays discarded",
 			needs: outboxNeeded,
@@ -165,6 +180,8 @@ func heldAreListed(k *kit) {
 	r.wantHeld(when, outbox.HeldFilter{Key: &a, State: outbox.Waiting}, 1)
 	r.wantHeld(when, outbox.HeldFilter{Limit: 2}, 0, 1)
 	r.wantHeld(when, outbox.HeldFilter{State: outbox.Parked, Limit: 1}, 0)
+	r.wantHeld(when, outbox.HeldFilter{After: r.positions[1], Limit: 2}, 2, 3)
+	r.wantHeld(when, outbox.HeldFilter{After: r.positions[4]})
 	r.wantHeld("before anything is due", outbox.HeldFilter{DueAt: k.clock.Now()})
 	r.wantHeld("when it is due", outbox.HeldFilter{DueAt: k.clock.Now().Add(time.Minute)}, 2, 4)
 }
@@ -238,6 +255,97 @@ func discard(k *kit) {
 	if got := len(k.messages()); got != 6 {
 		k.broken("a discarded message should stay in the log until it is trimmed; of 6 messages the log has %d", got)
 	}
+}
+
+func parkByHand(k *kit) {
+	r := k.newRelay("relay", "a", "a", "b", "", "", "c")
+	r.park()
+	n, err := r.log.Park(k.Context(), "relay", []int64{r.positions[0], r.positions[1], r.positions[2], r.positions[4], r.positions[5], 1 << 40}, "by hand")
+	k.wantCount("Park of a parked, a waiting, two retrying, a delivered and a missing message", n, err, 2)
+	parked := r.wantHeld("after Park", outbox.HeldFilter{State: outbox.Parked}, 0, 2, 3, 4)
+	if len(parked) == 4 {
+		if parked[0].Reason != "no route" || parked[1].Reason != "by hand" || parked[1].Attempts != 3 || !parked[1].NextAt.IsZero() {
+			k.broken("a message that Park has parked should have its reason, its attempts and no time, and one that was parked before be as it was; got %+v and %+v", parked[1].Hold, parked[0].Hold)
+		}
+	}
+	r.wantHeld("after Park", outbox.HeldFilter{State: outbox.Waiting}, 1)
+	n, err = r.log.Discard(k.Context(), "relay", []int64{r.positions[0]})
+	k.wantCount("Discard of the first of a key", n, err, 1)
+	n, err = r.log.Park(k.Context(), "relay", []int64{r.positions[1]}, "by hand")
+	k.wantCount("Park of a waiting message that is the first of its key", n, err, 1)
+	n, err = r.log.Redrive(k.Context(), "relay", []int64{r.positions[2]})
+	k.wantCount("Redrive of a message that Park has parked", n, err, 1)
+	n, err = r.log.Park(k.Context(), "nobody", []int64{r.positions[2]}, "by hand")
+	k.wantCount("Park by a cursor that does not exist", n, err, 0)
+	n, err = r.log.Park(k.Context(), "relay", nil, "by hand")
+	k.wantCount("Park of no message", n, err, 0)
+}
+
+func replay(k *kit) {
+	r := k.newRelay("relay", "a", "a", "b", "", "", "c", "d", "e")
+	r.settle(outbox.Settlement{Position: r.positions[6], Hold: []outbox.Hold{r.hold(0, "a", outbox.Parked), r.hold(1, "a", outbox.Waiting)}})
+	n, err := r.log.Discard(k.Context(), "relay", []int64{r.positions[1]})
+	k.wantCount("Discard", n, err, 1)
+	r.wantTrimmed(5)
+	all := append([]int64{1 << 40, r.positions[2]}, r.positions...)
+	for _, want := range []int{5, 0} {
+		n, err = r.log.Replay(k.Context(), "relay", all)
+		k.wantCount("Replay of five delivered messages, one of them named twice and one discarded, and of a held, a new and a missing one", n, err, want)
+		held := r.wantHeld("after Replay", outbox.HeldFilter{}, 0, 1, 2, 3, 4, 6)
+		if len(held) != 6 {
+			return
+		}
+		r.wantHold(held[0].Hold, r.hold(0, "a", outbox.Parked))
+		for _, h := range held[1:] {
+			if h.State != outbox.ReplayState(h.Message.Key) || h.Key != h.Message.Key || h.Attempts != 0 || h.Reason != "" || h.Since.IsZero() || h.NextAt.After(h.Since) {
+				k.broken("a replayed message should be held with its key, due at once and with no attempts; got %+v", h.Hold)
+			}
+		}
+	}
+	r.wantHeld("when replayed messages without a key are due", outbox.HeldFilter{DueAt: k.clock.Now()}, 3, 4)
+	if at := r.stats("relay").Position; at != r.positions[6] {
+		k.broken("after Replay the cursor should still be at %d; got %d", r.positions[6], at)
+	}
+	r.settle(outbox.Settlement{Release: []int64{r.positions[2]}})
+	n, err = r.log.Replay(k.Context(), "relay", []int64{r.positions[2]})
+	k.wantCount("Replay of a message that was replayed and delivered", n, err, 1)
+	n, err = r.log.Replay(k.Context(), "nobody", r.positions)
+	k.wantCount("Replay to a cursor that does not exist", n, err, 0)
+	n, err = r.log.Replay(k.Context(), "relay", nil)
+	k.wantCount("Replay of no message", n, err, 0)
+}
+
+// wantTrimmed has the i-th message trimmed, which nobody may bring back.
+func (r *relay) wantTrimmed(i int) {
+	r.Helper()
+	var hold []outbox.Hold
+	for j, at := range r.positions {
+		if j != i && at <= r.stats("relay").Position {
+			hold = append(hold, outbox.Hold{Position: at, State: outbox.Waiting, Since: r.clock.Now()})
+		}
+	}
+	keep := r.acquire("keep")
+	r.must("Settle", r.log.Settle(r.Context(), keep, outbox.Settlement{Position: r.positions[len(r.positions)-1], Hold: hold}))
+	n, err := r.log.Trim(r.Context(), r.clock.Now().Add(time.Microsecond), 100)
+	r.wantCount("Trim of what no cursor needs", n, err, 1)
+	r.must("Drop", r.log.Drop(r.Context(), "keep"))
+}
+
+func replayOfPartitions(k *kit) {
+	r := k.newRelay("relay", "a", "b", "c", "d")
+	k.must("Drop", r.log.Drop(k.Context(), "relay"))
+	leases := make([]outbox.Lease, 2)
+	for i := range leases {
+		var err error
+		leases[i], err = r.log.Acquire(k.Context(), outbox.Claim{Cursor: "relay", Partition: i, Partitions: 2, Owner: "me", TTL: time.Hour})
+		k.must("Acquire", err)
+		k.must("Settle", r.log.Settle(k.Context(), leases[i], outbox.Settlement{Position: r.positions[1+2*i]}))
+	}
+	n, err := r.log.Replay(k.Context(), "relay", r.positions)
+	k.wantCount("Replay of messages of which one partition has passed two, and the other all", n, err, 2)
+	r.wantHeld("after Replay", outbox.HeldFilter{}, 0, 1)
+	n, err = r.log.Replay(k.Context(), leases[0].Row(), r.positions)
+	k.wantCount("Replay to what is no cursor but a partition", n, err, 0)
 }
 
 func heldBelongsToCursor(k *kit) {

@@ -228,6 +228,10 @@ func breakages(t testing.TB) []breakage {
 		{"P23_held_state_changes", "ignores releases", settleIgnoresRelease()},
 		{"P23_redrive", "redrives nothing", redriveDoesNothing()},
 		{"P23_discard", "counts all it was told", discardCountsAll()},
+		{"P23_park", "loses the reason", parkLosesReason()},
+		{"P23_replay", "replays nothing", replaysNothing()},
+		{"P23_replay", "replays what was not delivered", replaysAnything()},
+		{"P23_replay_of_partitions", "replays what was not delivered", replaysAnything()},
 		{"P23_discard_stays", "holds what was discarded", holdsDiscarded()},
 		{"P23_held_belongs_to_its_cursor", "has one cursor for all", sharesCursors()},
 
@@ -275,6 +279,7 @@ func breakages(t testing.TB) []breakage {
 		{"P21_a_lease_expires", "does not extend leases", settleExtendsNothing()},
 		{"P21_a_lease_is_released", "releases nothing", releaseDoesNothing()},
 		{"P21_a_lease_is_released", "releases the leases of others", releaseIgnoresEpochs()},
+		{"Log_stats_of_partitions", "forgets the partitions", statsForgetParts()},
 		{"Log_members", "has members that stay", membersStay()},
 		{"P21_partitions_are_independent", "has one position for all partitions", partitionsAreOne()},
 		{"P21_partitions_are_independent", "takes any number of partitions", acquireIgnoresPartitions()},

@@ -105,6 +105,49 @@ func redriveDoesNothing() fault {
 	return fault{redrive: func(*brokenStore, context.Context, string, []int64) (int, error) { return 1, nil }}
 }
 
+// parkLosesReason parks without saying why.
+func parkLosesReason() fault {
+	return fault{park: func(s *brokenStore, ctx context.Context, cursor string, positions []int64, _ string) (int, error) {
+		return s.Log.Park(ctx, cursor, positions, "")
+	}}
+}
+
+// replaysNothing says that it did.
+func replaysNothing() fault {
+	return fault{replay: func(_ *brokenStore, _ context.Context, _ string, positions []int64) (int, error) {
+		return len(positions), nil
+	}}
+}
+
+// replaysAnything takes each message for one that was delivered.
+func replaysAnything() fault {
+	return fault{replay: func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error) {
+		stats, err := s.Log.Stats(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, c := range stats.Cursors {
+			for _, p := range c.Parts {
+				lease := outbox.Lease{Cursor: c.Cursor, Partition: p.Partition, Partitions: c.Partitions, Epoch: p.Epoch, Log: stats.Log}
+				if err := s.Log.Settle(ctx, lease, outbox.Settlement{Position: stats.End}); err != nil {
+					return 0, err
+				}
+			}
+		}
+		return s.Log.Replay(ctx, cursor, positions)
+	}}
+}
+
+func statsForgetParts() fault {
+	return fault{stats: func(s *brokenStore, ctx context.Context) (outbox.Stats, error) {
+		stats, err := s.Log.Stats(ctx)
+		for i := range stats.Cursors {
+			stats.Cursors[i].Parts, stats.Cursors[i].Members = nil, nil
+		}
+		return stats, err
+	}}
+}
+
 func discardCountsAll() fault {
 	return fault{discard: func(s *brokenStore, ctx context.Context, cursor string, positions []int64) (int, error) {
 		_, err := s.Log.Discard(ctx, cursor, positions)

@@ -172,6 +172,8 @@ func closedLog(k *kit) {
 		"Settle":  func() error { return r.log.Settle(ctx, r.lease, outbox.Settlement{Position: 1}) },
 		"Redrive": func() error { _, err := r.log.Redrive(ctx, "relay", []int64{1}); return err },
 		"Discard": func() error { _, err := r.log.Discard(ctx, "relay", []int64{1}); return err },
+		"Park":    func() error { _, err := r.log.Park(ctx, "relay", []int64{1}, "why"); return err },
+		"Replay":  func() error { _, err := r.log.Replay(ctx, "relay", []int64{1}); return err },
 		"Trim":    func() error { _, err := r.log.Trim(ctx, k.clock.Now(), 1); return err },
 		"Stats":   func() error { _, err := r.log.Stats(ctx); return err },
 		"Drop":    func() error { return r.log.Drop(ctx, "relay") },

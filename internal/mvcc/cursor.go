@@ -107,6 +107,8 @@ func (s *Store) Held(ctx context.Context, name string, filter outbox.HeldFilter)
 
 func selects(f outbox.HeldFilter, h outbox.Hold) bool {
 	switch {
+	case h.Position <= f.After:
+		return false
 	case f.State != "" && h.State != f.State:
 		return false
 	case f.Key != nil && h.Key != *f.Key:
@@ -135,6 +137,58 @@ func (s *Store) Discard(ctx context.Context, name string, positions []int64) (in
 		change.Gone = append(change.Gone, h.Position)
 		return true
 	})
+}
+
+// Park implements outbox.Log.
+func (s *Store) Park(ctx context.Context, name string, positions []int64, reason string) (int, error) {
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
+		for position, other := range s.log.Cursors[name].Held {
+			if h.Key != "" && other.Key == h.Key && position < h.Position {
+				return false
+			}
+		}
+		if h.State == outbox.Parked {
+			return false
+		}
+		h.State, h.Reason, h.NextAt = outbox.Parked, reason, time.Time{}
+		change.Hold = append(change.Hold, h)
+		return true
+	})
+}
+
+// Replay implements outbox.Log.
+func (s *Store) Replay(ctx context.Context, name string, positions []int64) (replayed int, err error) {
+	err = s.changeLog(ctx, func(l *Log) (Change, error) {
+		c, ok := l.Cursors[name]
+		if !ok || outbox.IsPartitionRow(name) {
+			return Change{}, nil
+		}
+		passed := c.Position
+		for i, row := range partitionRows(name, c.Split) {
+			if at := l.Cursors[row].Position; i == 0 || at < passed {
+				passed = at
+			}
+		}
+		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch, Split: c.Split}, map[int64]bool{}
+		for _, position := range positions {
+			m, there := l.message(position)
+			_, held := c.Held[position]
+			if !there || held || seen[position] || position > passed {
+				continue
+			}
+			seen[position] = true
+			hold := outbox.Hold{Position: position, Key: m.Key, State: outbox.ReplayState(m.Key), Since: time.Now().Truncate(time.Microsecond)}
+			change.Hold = append(change.Hold, hold)
+		}
+		if replayed = len(change.Hold); replayed == 0 {
+			return Change{}, nil
+		}
+		return cursorChange(name, change), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return replayed, nil
 }
 
 // changeHeld has fn add what becomes of held messages, and counts how many it

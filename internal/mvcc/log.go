@@ -136,7 +136,16 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 				stats.Cursors = append(stats.Cursors, s.log.describe(name))
 			}
 		}
-		stats.Cursors = outbox.MergeCursorStats(stats.Cursors)
+		members := map[string][]string{}
+		for cursor, all := range s.log.members {
+			for member, until := range all {
+				if time.Now().Before(until) {
+					members[cursor] = append(members[cursor], member)
+				}
+			}
+			slices.Sort(members[cursor])
+		}
+		stats.Cursors = outbox.MergeCursorStats(stats.Cursors, members)
 		return nil
 	})
 	return stats, err
@@ -144,7 +153,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 
 func (l *Log) describe(name string) outbox.CursorStats {
 	c := l.Cursors[name]
-	stats := outbox.CursorStats{Cursor: name, Position: c.Position, Epoch: c.Epoch}
+	stats := outbox.CursorStats{Cursor: name, Position: c.Position, Epoch: c.Epoch, Parts: []outbox.PartStats{{Owner: c.owner, ExpiresAt: c.expires}}}
 	base, _, _ := outbox.ParseRow(name)
 	held := l.Cursors[base].Held
 	for _, h := range held {
