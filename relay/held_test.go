@@ -315,3 +315,23 @@ func TestP23_ReplayGoesOnInOrder(t *testing.T) {
 		}
 	})
 }
+
+// A relay that holds nothing finds by polling what was replayed.
+func TestP23_ReplayIsFoundByPolling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.run(relay.Config{PollInterval: time.Minute})
+		f.commit("a", "")
+		synctest.Wait()
+		if n, err := f.log.Replay(t.Context(), "default", []int64{1, 2}); n != 2 || err != nil {
+			t.Fatalf("Replay returned %d, %v", n, err)
+		}
+		pass(2 * time.Minute)
+		if got := f.to.arrivals(); len(got) != 4 {
+			t.Errorf("arrived are %q, want both twice", got)
+		}
+		if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+			t.Errorf("held are still %+v", held)
+		}
+	})
+}
