@@ -268,7 +268,7 @@ func TestMessagesWithoutAKeyAreHeldOneByOne(t *testing.T) {
 func TestP23_ReplayGoesOnInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 4})
+		r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 10})
 		f.commit("a", "a", "a", "b", "b", "")
 		synctest.Wait()
 		f.to.set(fail("a", relay.Refused))
