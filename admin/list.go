@@ -121,14 +121,11 @@ func (o *Ops) walk(ctx context.Context, q Query, fn func(m *outbox.Message, at *
 	at := max(q.After, from-1)
 	held := len(q.Filter.States) > 0 && !slices.ContainsFunc(q.Filter.States, func(s State) bool { return !s.held() })
 	for looked := 0; looked < lookAt; looked += batch {
-		var messages []outbox.Message
-		var holds map[int64]*Standing
-		reached := at
+		read := o.readLog
 		if held {
-			messages, holds, reached, err = o.readHeld(ctx, q, at)
-		} else {
-			messages, holds, reached, err = o.readLog(ctx, q, at)
+			read = o.readHeld
 		}
+		messages, holds, reached, err := read(ctx, q, at)
 		if err != nil {
 			return 0, err
 		}

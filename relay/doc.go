@@ -60,9 +60,12 @@
 //
 // The relay keeps in memory which keys are held and when they are due, not the
 // messages. It reads this from the log when it starts, when it polls and after
-// Wake; the log is right wherever they differ. Operators may redrive and discard
+// Wake; the log is right wherever they differ. Operators may redrive, discard, park and replay
 // beside a running relay: what it learns late is that a message is due, or that
-// one it has just tried was discarded.
+// one it has just tried was discarded. One that is parked while it is tried is what
+// the attempt makes of it. What is replayed is held as waiting, or due where it has no
+// key, before or behind whatever its key holds, and published once its key is not being
+// published otherwise; one behind it that was parked stays so.
 //
 // # Partitions and sharing
 //

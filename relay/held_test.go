@@ -268,7 +268,7 @@ func TestMessagesWithoutAKeyAreHeldOneByOne(t *testing.T) {
 func TestP23_ReplayGoesOnInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 4})
+		r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 10})
 		f.commit("a", "a", "a", "b", "b", "")
 		synctest.Wait()
 		f.to.set(fail("a", relay.Refused))
@@ -312,6 +312,26 @@ func TestP23_ReplayGoesOnInOrder(t *testing.T) {
 		}
 		if now := f.cursor().Position; now != at+2 {
 			t.Errorf("the cursor is at %d, want %d: two new messages", now, at+2)
+		}
+	})
+}
+
+// A relay that holds nothing finds by polling what was replayed.
+func TestP23_ReplayIsFoundByPolling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.run(relay.Config{PollInterval: time.Minute})
+		f.commit("a", "")
+		synctest.Wait()
+		if n, err := f.log.Replay(t.Context(), "default", []int64{1, 2}); n != 2 || err != nil {
+			t.Fatalf("Replay returned %d, %v", n, err)
+		}
+		pass(2 * time.Minute)
+		if got := f.to.arrivals(); len(got) != 4 {
+			t.Errorf("arrived are %q, want both twice", got)
+		}
+		if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+			t.Errorf("held are still %+v", held)
 		}
 	})
 }

@@ -229,7 +229,7 @@ func (s *session) sure() time.Duration {
 func (s *session) poll(ctx context.Context, now time.Time) error {
 	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
 	s.scanDue = true
-	if len(s.held.entries) > 0 && !now.Before(s.lookAfter) {
+	if !now.Before(s.lookAfter) { // also where nothing is held: an operator may have replayed something
 		if err := s.lookAtHeld(ctx); err != nil {
 			return err
 		}

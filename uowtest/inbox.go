@@ -46,7 +46,7 @@ func inboxChecks() []Check {
 			run:  forgottenMessages,
 		}, {
 			Name: "P24_marks_are_listed",
-			Rule: "marks must be listed newest first, page by page",
+			Rule: "marks must be listed newest first, page by page, and counted, and so must streams",
 			run:  marksAreListed,
 		}, {
 			Name:  "P24_marks_are_kept",
@@ -450,6 +450,14 @@ func marksAreListed(k *kit) {
 	want(one, "a 2")
 	none, _ := list(k.db, inbox.Filter{Consumer: "a", ID: "2"})
 	want(none)
+	marks, places, err := k.records.Count(k.Context(), k.db, "a")
+	if err != nil || marks != 3 || places != 1 {
+		k.broken("a consumer of 3 messages of one stream should have 3 marks and 1 stream; got %d, %d, %v", marks, places, err)
+	}
+	streams, next, err := k.records.Streams(k.Context(), k.db, "a", "", 10)
+	if err != nil || next != "" || len(streams) != 1 || streams[0] != (inbox.Stream{Consumer: "a", Source: "s", Stream: "x", Last: 1}) {
+		k.broken("the consumer should be at 1 in the stream x of s; got %+v, %q, %v", streams, next, err)
+	}
 }
 
 func marksAreKept(k *kit) {

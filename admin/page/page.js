@@ -102,6 +102,11 @@ async function act(name, message, button) {
 async function show(position) {
   try {
     const m = await ask('api/messages/' + position);
+    try {
+      m.text = JSON.parse(m.text); // reads better
+    } catch {
+      // it is no JSON, or none at all
+    }
     $('detail').textContent = JSON.stringify(m, null, 2);
     $('detail-section').hidden = false;
     $('detail').focus();

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/admin"
 	"github.com/uow-go/uow/inbox"
+	"github.com/uow-go/uow/mysql"
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/postgres"
 	"github.com/uow-go/uow/sqlite"
@@ -209,8 +211,8 @@ func TestPostgreSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close(context.Background())
-	for _, sql := range []string{"SET application_name = 'the culprit'", "BEGIN", "LOCK TABLE " + schema + ".uow_outbox IN ROW EXCLUSIVE MODE"} {
-		if _, err := open.Exec(t.Context(), sql); err != nil {
+	for _, statement := range []string{"SET application_name = 'the culprit'", "BEGIN", "LOCK TABLE " + schema + ".uow_outbox IN ROW EXCLUSIVE MODE"} {
+		if _, err := open.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,11 +224,42 @@ func TestPostgreSQL(t *testing.T) {
 	operate(t, "UOW_STORE="+dsn, "--schema", schema)
 }
 
-func execute(t *testing.T, dsn, sql string) {
+// TestMySQL uses the server at 127.0.0.1:3306, of MariaDB or MySQL, as root.
+func TestMySQL(t *testing.T) {
+	name := "uow_command_" + strings.ToLower(rand.Text()[:10])
+	server, err := sql.Open("mysql", "root@tcp(127.0.0.1:3306)/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if _, err := server.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		if os.Getenv("REQUIRE_SERVICES") == "1" {
+			t.Fatal("no MySQL: ", err)
+		}
+		t.Skip("no MySQL: start one at 127.0.0.1:3306, with root and no password: ", err)
+	}
+	defer func() {
+		if _, err := server.ExecContext(context.Background(), "DROP DATABASE "+name); err != nil {
+			t.Error(err)
+		}
+	}()
+	store := "UOW_STORE=mysql://root@127.0.0.1/" + name
+	_, errs := typed(t, exitFailed, store, "outbox", "stats")
+	has(t, errs, "the database has not an outbox of this version")
+	records := inbox.NewRecords()
+	db, err := mysql.Open(t.Context(), "root@tcp(127.0.0.1:3306)/"+name, uow.Config{Collections: records.Collections()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, db, records)
+	operate(t, store)
+}
+
+func execute(t *testing.T, dsn, statement string) {
 	t.Helper()
 	c, err := pgx.Connect(context.Background(), dsn)
 	if err == nil {
-		_, err = c.Exec(context.Background(), sql)
+		_, err = c.Exec(context.Background(), statement)
 		_ = c.Close(context.Background())
 	}
 	if err != nil {

@@ -154,6 +154,7 @@ func manage(t *testing.T, store stores.Store) {
 	if err != nil || done.Changed != 6 {
 		t.Fatalf("the replay: %+v, %v", done, err)
 	}
+	defer func() { t.Logf("delivered again: %q", to.ids()) }()
 	eventually(t, "all are delivered again", func() bool {
 		return slices.Equal(to.ids(), []string{"1a", "2b", "3b", "4c", "5d", "6"})
 	})
