@@ -83,12 +83,13 @@ type commits struct {
 	// last is how many units the last group had, which ended then, and took so long. A
 	// leader waits for them to come again: full is closed when so many wait as are
 	// wanted. hurried is how many groups do not.
-	last    int
-	ended   time.Time
-	took    time.Duration
-	wanted  int
-	full    chan struct{}
-	hurried int
+	last       int
+	ended      time.Time
+	took       time.Duration
+	wanted     int
+	full       chan struct{}
+	hurried    int
+	disposable func(collection string) bool
 	// left is what the last group has left, and until when that counts: the user may
 	// turn back versions by hand.
 	left      groupcommit.Leavings
@@ -138,6 +139,7 @@ func (q *commits) linger() {
 	q.wanted, q.full = min(before+q.last, maxGroup)-1, make(chan struct{})
 	if before >= q.wanted {
 		close(q.full)
+		q.wanted = 0
 	}
 	full := q.full
 	q.mu.Unlock()
@@ -226,7 +228,7 @@ func (q *commits) next(group []*request, clashed bool, took time.Duration) *requ
 	q.left, q.leftUntil = groupcommit.Leavings{}, time.Now().Add(leftFor)
 	for _, r := range group {
 		if r.fate == settled && r.err == nil {
-			q.left.Add(r.cs)
+			q.left.Add(r.cs, q.disposable)
 		}
 	}
 	if clashed {

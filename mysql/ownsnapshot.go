@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	sqldriver "database/sql/driver"
 
@@ -49,7 +50,7 @@ func versionsOf(rows []driver.Row) map[string]int64 {
 // got notes a read of rows by their ids, found one of a query, and counted one that
 // has counted.
 func (r *sharedRead) got(t *table, ids []string, rows []driver.Row) {
-	r.done = append(r.done, &doneRead{table: t, ids: ids, sight: sight{versions: versionsOf(rows)}})
+	r.done = append(r.done, &doneRead{table: t, ids: slices.Clone(ids), sight: sight{versions: versionsOf(rows)}})
 }
 
 func (r *sharedRead) found(t *table, q driver.Query, rows []driver.Row) {

@@ -65,7 +65,7 @@ func (t *tx) getTogether(ctx context.Context, table *table, ids []string) (rows 
 		return nil, false, nil //nolint:nilerr // alone it gets its error
 	}
 	q := &t.store.reads
-	r := &reading{table: table, ids: ids, done: make(chan struct{})}
+	r := &reading{table: table, ids: slices.Clone(ids), done: make(chan struct{})}
 	if !q.join(r) {
 		return nil, false, nil
 	}

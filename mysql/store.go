@@ -62,6 +62,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	s := &Store{options: o, db: o.DB, ownLevel: unknownLevel, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
 	s.scanner = s.newScanner()
 	s.crowd.limit = crowdFrom
+	s.commits.disposable = func(collection string) bool { return s.tables[collection].desc.Disposable }
 	if s.db == nil {
 		db, err := o.newPool(dsn)
 		if err != nil {

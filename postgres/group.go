@@ -92,12 +92,13 @@ func (r *request) fail(err error) { r.fate, r.err = settled, err }
 // that finds fewer than maxLeaders at work leads at once, and those who come
 // meanwhile are the next group, which one of them leads.
 type commits struct {
-	mu      sync.Mutex
-	leaders int
-	waiting []*request
-	groups  int                // how many there were
-	mem     groupArena         // the leader's
-	claims  groupcommit.Claims // with mu
+	mu         sync.Mutex
+	leaders    int
+	waiting    []*request
+	groups     int        // how many there were
+	mem        groupArena // the leader's
+	disposable func(collection string) bool
+	claims     groupcommit.Claims // with mu
 }
 
 // join reports whether the unit leads. Otherwise it waits.
@@ -180,7 +181,7 @@ func (q *commits) next(group []*request, clashed bool) *request {
 		left := groupcommit.Leavings{}
 		for _, r := range group {
 			if r.fate == settled && r.err == nil {
-				left.Add(r.cs)
+				left.Add(r.cs, q.disposable)
 			}
 		}
 		q.waiting = slices.DeleteFunc(q.waiting, func(r *request) bool { return r.overtaken(left) })

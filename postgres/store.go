@@ -60,6 +60,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		}
 		s.pool = pool
 	}
+	s.commits.disposable = func(collection string) bool { return s.tables[collection].desc.Disposable }
 	s.crowd.limit = min(crowdFrom, s.pool.Config().MaxConns)
 	err := s.prepare(ctx)
 	if err != nil {

@@ -32,7 +32,8 @@ func (c Claims) Add(cs *driver.ChangeSet) bool {
 	return true
 }
 
-// Leavings are the versions that units have left. Versions never go back, so that who
+// Leavings are the versions that units have left. Versions never go back, except where a
+// disposable row is inserted again, and those are not among them. So who
 // expects an older one has lost, and there is no need to ask the server. One who expects
 // a newer one may be right: other processes write too.
 type Leavings map[Row]leaving
@@ -42,10 +43,13 @@ type leaving struct {
 	deleted bool
 }
 
-// Add notes what a unit has left that was committed.
-func (l Leavings) Add(cs *driver.ChangeSet) {
+// Add notes what a unit has left that was committed, but for disposable collections.
+func (l Leavings) Add(cs *driver.ChangeSet, disposable func(collection string) bool) {
 	for i := range cs.Writes {
 		w := &cs.Writes[i]
+		if disposable(w.Collection) {
+			continue
+		}
 		l[Row{w.Collection, w.ID}] = leaving{w.Version, w.Op == driver.Delete}
 	}
 }

@@ -46,7 +46,8 @@ func TestLeavings(t *testing.T) {
 	if err := l.MissedBy(writes(driver.Write{ID: "a", Expected: 1})); err != nil {
 		t.Error(err)
 	}
-	l.Add(writes(driver.Write{Op: driver.Update, ID: "a", Version: 5}, driver.Write{Op: driver.Delete, ID: "gone", Version: 8}))
+	l.Add(writes(driver.Write{Op: driver.Update, ID: "a", Version: 5}, driver.Write{Op: driver.Delete, ID: "gone", Version: 8}), func(string) bool { return false })
+	l.Add(writes(driver.Write{Op: driver.Delete, ID: "disposed", Version: 8}), func(string) bool { return true })
 	for name, test := range map[string]struct {
 		cs    *driver.ChangeSet
 		found int64 // -1: no conflict
@@ -57,6 +58,7 @@ func TestLeavings(t *testing.T) {
 		"of another":       {writes(driver.Write{ID: "a", Expected: 6}), -1}, // another process has written since
 		"deleted":          {writes(driver.Write{ID: "gone", Expected: 7}), 0},
 		"inserted again":   {writes(driver.Write{ID: "gone"}), -1},
+		"disposable":       {writes(driver.Write{ID: "disposed", Expected: 1}), -1}, // it was inserted again
 		"something else":   {writes(driver.Write{ID: "z", Expected: 1}), -1},
 		"the second of it": {writes(driver.Write{ID: "z", Expected: 1}, driver.Write{ID: "a", Expected: 1}), 5},
 	} {
