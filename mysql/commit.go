@@ -287,10 +287,30 @@ func (t *tx) commitReads() error {
 // else is in doubt: what the driver thinks of it does not count.
 func (t *tx) refused(ctx context.Context, p *plan, all bool, err error) error {
 	switch {
+	case code(err) == codeNoSavepoint && t.native && all:
+		return t.unasked(ctx, p, err)
 	case answered(err):
 		return t.explain(ctx, p, err)
 	case !all:
 		return t.store.wrap(ctx, "commit", err)
 	}
 	return fmt.Errorf("mysql: commit: %w: %w", driver.ErrInDoubt, err)
+}
+
+// unasked tells the outcome of a commit that was answered by the lack of a savepoint. It
+// may be the answer to an earlier statement, which the network has repeated: the
+// protocol does not say what is answered. So the unit's marker does, once the connection
+// is gone, and the transaction with it.
+func (t *tx) unasked(ctx context.Context, p *plan, refused error) error {
+	t.conn.dead = true
+	t.release()
+	committed, err := t.store.Resolve(ctx, p.cs.Unit)
+	switch {
+	case err != nil:
+		return fmt.Errorf("mysql: commit: %w: %w: %w", driver.ErrInDoubt, refused, err)
+	case committed:
+		t.store.subscribers.Wake()
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrRolledBack, refused)
 }
