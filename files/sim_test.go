@@ -15,6 +15,7 @@ import (
 // nothing but what Sync and SyncDir promise: of what was not synced, any part may
 // be there, in any order.
 type simDisk struct {
+	mu   sync.Mutex // one operation at a time: a commit makes several at once
 	root *simNode
 	ops  int
 	// before is called before each operation.
@@ -103,6 +104,8 @@ func (d *simDisk) set(name string, n *simNode) error {
 }
 
 func (d *simDisk) Mkdir(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("mkdir", name); err != nil {
 		return err
 	}
@@ -127,6 +130,8 @@ func (e simEntry) String() string             { return e.name }
 func (e simEntry) ModTime() time.Time         { return time.Time{} }
 
 func (d *simDisk) List(dir string) ([]fs.DirEntry, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	n, err := d.find(dir)
 	if err != nil {
 		return nil, err
@@ -139,6 +144,8 @@ func (d *simDisk) List(dir string) ([]fs.DirEntry, error) {
 }
 
 func (d *simDisk) Read(name string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.fail != nil {
 		if err := d.fail("read", name); err != nil {
 			return nil, &fs.PathError{Op: "read", Path: name, Err: err}
@@ -152,6 +159,8 @@ func (d *simDisk) Read(name string) ([]byte, error) {
 }
 
 func (d *simDisk) Create(name string) (file, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("create", name); err != nil {
 		return nil, err
 	}
@@ -163,6 +172,8 @@ func (d *simDisk) Create(name string) (file, error) {
 }
 
 func (d *simDisk) Append(name string, size int64) (file, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("append", name); err != nil {
 		return nil, err
 	}
@@ -175,6 +186,8 @@ func (d *simDisk) Append(name string, size int64) (file, error) {
 }
 
 func (d *simDisk) Rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("rename", to); err != nil {
 		return err
 	}
@@ -189,6 +202,8 @@ func (d *simDisk) Rename(from, to string) error {
 }
 
 func (d *simDisk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("remove", name); err != nil {
 		return err
 	}
@@ -199,6 +214,8 @@ func (d *simDisk) Remove(name string) error {
 }
 
 func (d *simDisk) SyncDir(dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("syncdir", dir); err != nil {
 		return err
 	}
@@ -218,6 +235,8 @@ type simFile struct {
 }
 
 func (f *simFile) Write(p []byte) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
 	if err := f.disk.step("write", f.name); err != nil {
 		half := simWrite{at: f.at, data: bytes.Clone(p[:len(p)/2])}
 		f.node.writes, f.node.data = append(f.node.writes, half), half.apply(f.node.data)
@@ -231,6 +250,8 @@ func (f *simFile) Write(p []byte) (int, error) {
 }
 
 func (f *simFile) Sync() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
 	if err := f.disk.step("sync", f.name); err != nil {
 		f.node.dropped = true
 		return err
@@ -243,6 +264,8 @@ func (f *simFile) Sync() error {
 }
 
 func (f *simFile) Cut(size int64) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
 	if err := f.disk.step("cut", f.name); err != nil {
 		return err
 	}

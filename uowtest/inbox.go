@@ -181,7 +181,7 @@ func onceAmongProcesses(k *kit) {
 		var running, handled [messages]atomic.Int64
 		k.together(messages*processes*deliveries, func(i int) error {
 			m := i % messages
-			r, err := consumers[i/messages%processes].Handle(k.Context(), inbox.Message{ID: ids[m]}, func(ctx context.Context, u *uow.Unit) error {
+			handle := func(ctx context.Context, u *uow.Unit) error {
 				defer running[m].Add(-1)
 				if running[m].Add(1) > 1 && claim == inbox.BeforeHandling && k.h.Lacks.ConcurrentFlush {
 					k.broken("message %s is handled by two processes at once", ids[m])
@@ -190,6 +190,11 @@ func onceAmongProcesses(k *kit) {
 					runtime.Gosched()
 				}
 				return k.change(ctx, u, ids[m], 1)
+			}
+			var r inbox.Receipt
+			err := k.granted(func() (err error) {
+				r, err = consumers[i/messages%processes].Handle(k.Context(), inbox.Message{ID: ids[m]}, handle)
+				return err
 			})
 			if err == nil && !r.Duplicate {
 				handled[m].Add(1)
