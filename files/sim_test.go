@@ -209,7 +209,7 @@ func (d *simDisk) Remove(name string) error {
 		return err
 	}
 	if _, missing := d.find(name); missing != nil {
-		return nil //nolint:nilerr // it is gone already
+		return nil // it is gone already
 	}
 	return d.set(name, nil)
 }
