@@ -11,6 +11,7 @@ import (
 	sqldriver "database/sql/driver"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 )
 
 // plan is a change set on its way to the server.
@@ -376,7 +377,7 @@ func (p *plan) counts(s *script) {
 // marker appends the statement that marks the unit as committed, and those that are
 // committed with it. Who appends messages takes a lane by it, before any position is
 // given.
-func (p *plan) marker(s *script, appends bool, others ...*request) {
+func (p *plan) marker(s *script, appends bool, others ...*groupcommit.Request) {
 	rows, demanded := s.takeDemand()
 	s.add("INSERT INTO ", p.store.schema, "uow_units (unit, at, lane) VALUES (").hex(key(p.cs.Unit)).add(", UTC_TIMESTAMP(6), ")
 	if appends {
@@ -388,7 +389,7 @@ func (p *plan) marker(s *script, appends bool, others ...*request) {
 		s.add(" + 0 * (", most, "(ROW_COUNT() <> ").int(int64(rows)).add("))")
 	}
 	for _, r := range others {
-		s.add("), (").hex(key(r.cs.Unit)).add(", UTC_TIMESTAMP(6), -1")
+		s.add("), (").hex(key(r.ChangeSet.Unit)).add(", UTC_TIMESTAMP(6), -1")
 	}
 	s.do(")")
 }

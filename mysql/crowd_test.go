@@ -15,7 +15,7 @@ import (
 
 // crowd makes every operation one of a crowd.
 func (f *fixture) crowd() *fixture {
-	f.store.crowd.limit = 0
+	f.store.crowd.Limit = 0
 	return f
 }
 
@@ -138,7 +138,7 @@ func TestCrowd(t *testing.T) {
 	for name, limit := range map[string]int32{"always": 0, "mixed": 4} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, "", Options{MaxConns: 6})
-			f.store.crowd.limit = limit
+			f.store.crowd.Limit = limit
 			ids := names("a", 40)
 			f.add(ids...)
 			var mu sync.Mutex
@@ -172,7 +172,7 @@ func TestCrowd(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			t.Logf("%d conflicts, %d groups, %d reads", conflicts, f.store.commits.groups, f.store.reads.groups)
+			t.Logf("%d conflicts, %d groups, %d reads", conflicts, f.store.commits.Groups(), f.store.reads.groups)
 			f.exactly(ids, changes, want)
 			f.until("all connections are back", func() bool { return f.store.db.Stats().InUse == 0 })
 		})

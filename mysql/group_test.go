@@ -12,6 +12,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -25,9 +26,7 @@ func (f *fixture) together(sets ...*driver.ChangeSet) []error {
 func (f *fixture) gathered(ctx func(i int) context.Context, gathered func(), sets ...*driver.ChangeSet) []error {
 	f.Helper()
 	q := &f.store.commits
-	q.mu.Lock()
-	q.led = true
-	q.mu.Unlock()
+	end := f.lead()
 	type outcome struct {
 		i   int
 		err error
@@ -42,18 +41,12 @@ func (f *fixture) gathered(ctx func(i int) context.Context, gathered func(), set
 			defer t.(*tx).rollback()
 			outcomes <- outcome{i, t.(*tx).commitTogether(ctx(i), cs)}
 		}()
-		f.until("it waits", func() bool {
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			return len(q.waiting) == i+1 && q.waiting[i].ready
-		})
+		f.until("it waits", func() bool { return q.Waiting() == i+1 })
 	}
 	if gathered != nil {
 		gathered()
 	}
-	if next := q.next(nil, false, 0); next != nil {
-		next.wake <- lead
-	}
+	end()
 	errs := make([]error, len(sets))
 	for range sets {
 		o := <-outcomes
@@ -61,6 +54,37 @@ func (f *fixture) gathered(ctx func(i int) context.Context, gathered func(), set
 	}
 	return errs
 }
+
+// lead has a leader at work until end is called.
+func (f *fixture) lead() (end func()) {
+	began, ended, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := f.store.commits.Commit(f.Context(), &driver.ChangeSet{}, busy{began, ended}); err != nil {
+			f.Errorf("a group of nothing: %v", err)
+		}
+	}()
+	<-began
+	return func() {
+		close(ended)
+		<-done
+	}
+}
+
+// busy is a leader that commits nothing, and takes its time.
+type busy struct{ began, ended chan struct{} }
+
+func (b busy) Yield() {}
+
+func (b busy) Lead(_ context.Context, _ *session, group []*groupcommit.Request) {
+	close(b.began)
+	<-b.ended
+	for _, r := range group {
+		r.Settle(nil)
+	}
+}
+
+func (b busy) Leave(bool) (none *session) { return none }
 
 // update is a change set that changes a document.
 func update(unit, id string, expected int64, messages ...string) *driver.ChangeSet {
@@ -324,11 +348,7 @@ func TestGroupContext(t *testing.T) {
 		return t.Context()
 	}, func() {
 		cancel(cause)
-		f.until("it goes away", func() bool {
-			f.store.commits.mu.Lock()
-			defer f.store.commits.mu.Unlock()
-			return len(f.store.commits.waiting) == 1
-		})
+		f.until("it goes away", func() bool { return f.store.commits.Waiting() == 1 })
 	}, update("stays", "a", 1), update("leaves", "b", 1))
 	if errs[0] != nil || !errors.Is(errs[1], cause) {
 		t.Errorf("got %v, want the second to end with its context's cause", errs)

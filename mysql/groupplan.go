@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 )
 
 // A group is one transaction of the server. It is tried in up to three ways:
@@ -36,7 +37,7 @@ const (
 const skipLocked = " SKIP LOCKED"
 
 // runTogether gives each request of a group its outcome.
-func (t *tx) runTogether(ctx context.Context, group []*request) {
+func (t *tx) runTogether(ctx context.Context, group []*groupcommit.Request) {
 	if t.tryTogether(ctx, group, false) {
 		return
 	}
@@ -45,13 +46,13 @@ func (t *tx) runTogether(ctx context.Context, group []*request) {
 		return
 	}
 	for _, r := range rest {
-		r.fate = alone
+		r.LeaveAlone()
 	}
 }
 
 // tryTogether commits the units of a group, all or none, and reports whether they have
 // an outcome; if not, nothing happened. locked says that the rows are locked already.
-func (t *tx) tryTogether(ctx context.Context, group []*request, locked bool) (settled bool) {
+func (t *tx) tryTogether(ctx context.Context, group []*groupcommit.Request, locked bool) (settled bool) {
 	if !t.conn.alive() {
 		return false
 	}
@@ -80,7 +81,7 @@ func (t *tx) tryTogether(ctx context.Context, group []*request, locked bool) (se
 		return true
 	case answered(err):
 		if code(err) == codeLockWait {
-			t.store.commits.holdApart()
+			t.store.apart.hold()
 		}
 		return false
 	case !all:
@@ -89,7 +90,7 @@ func (t *tx) tryTogether(ctx context.Context, group []*request, locked bool) (se
 		err = fmt.Errorf("mysql: commit: %w: %w", driver.ErrInDoubt, err)
 	}
 	for _, r := range group {
-		r.settle(err)
+		r.Settle(err)
 	}
 	return true
 }
@@ -110,7 +111,7 @@ func (t *tx) enterGroup(s *script, noGaps bool) {
 // sift locks the rows of a group, as far as nobody else has them, in a new transaction,
 // and settles the units whose rows have other versions. It returns those that can be
 // committed then; ok is false when it could not be done.
-func (t *tx) sift(ctx context.Context, group []*request) (rest []*request, ok bool) {
+func (t *tx) sift(ctx context.Context, group []*groupcommit.Request) (rest []*groupcommit.Request, ok bool) {
 	if !t.conn.alive() {
 		return group, false
 	}
@@ -118,7 +119,7 @@ func (t *tx) sift(ctx context.Context, group []*request) (rest []*request, ok bo
 	t.store.begin(s, ReadCommitted, false)
 	wants := make([][]string, len(t.store.listed))
 	for _, r := range group {
-		r.each(func(collection, id string, _ int64) {
+		each(r.ChangeSet, func(collection, id string, _ int64) {
 			place := t.store.tables[collection].place
 			wants[place] = append(wants[place], id)
 		})
@@ -132,18 +133,17 @@ func (t *tx) sift(ctx context.Context, group []*request) (rest []*request, ok bo
 		return group, false
 	}
 	for _, r := range group {
-		r.fate = lead
-		r.each(func(collection, id string, expected int64) {
+		each(r.ChangeSet, func(collection, id string, expected int64) {
 			version, there := found[t.store.tables[collection].place][id]
 			switch {
-			case version == expected || r.fate == settled:
+			case version == expected || r.Settled():
 			case there:
-				r.settle(&driver.ConflictError{Collection: collection, ID: id, Expected: expected, Found: version})
+				r.Settle(&driver.ConflictError{Collection: collection, ID: id, Expected: expected, Found: version})
 			default: // it is not there, or somebody else has it
-				r.fate = alone
+				r.LeaveAlone()
 			}
 		})
-		if r.fate == lead {
+		if r.Open() {
 			rest = append(rest, r)
 		}
 	}
@@ -151,11 +151,11 @@ func (t *tx) sift(ctx context.Context, group []*request) (rest []*request, ok bo
 }
 
 // each calls fn with the rows that a unit writes or checks, and their versions.
-func (r *request) each(fn func(collection, id string, expected int64)) {
-	for i := range r.cs.Writes {
-		fn(r.cs.Writes[i].Collection, r.cs.Writes[i].ID, r.cs.Writes[i].Expected)
+func each(cs *driver.ChangeSet, fn func(collection, id string, expected int64)) {
+	for i := range cs.Writes {
+		fn(cs.Writes[i].Collection, cs.Writes[i].ID, cs.Writes[i].Expected)
 	}
-	for _, c := range r.cs.Checks {
+	for _, c := range cs.Checks {
 		fn(c.Collection, c.ID, c.Version)
 	}
 }
@@ -163,7 +163,7 @@ func (r *request) each(fn func(collection, id string, expected int64)) {
 // merged is the plan of a group: its change set has what all units have.
 type merged struct {
 	plan
-	group       []*request
+	group       []*groupcommit.Request
 	ownWrites   []*driver.Write // the units' own, as those of the plan
 	ownMessages []*driver.Message
 }
@@ -171,17 +171,17 @@ type merged struct {
 // merge makes the plan of a group. Rows are written by collections as registered, and
 // in each deletes come before updates, and updates before inserts, so that each kind is
 // one statement; the messages of each unit keep their order.
-func (s *Store) merge(group []*request) *merged {
+func (s *Store) merge(group []*groupcommit.Request) *merged {
 	m := &merged{group: group}
 	m.plan = plan{store: s, cs: &driver.ChangeSet{}, together: true}
 	type from struct{ unit, write int }
 	var order []from
 	for unit, r := range group {
-		for i := range r.cs.Writes {
+		for i := range r.ChangeSet.Writes {
 			order = append(order, from{unit, i})
 		}
 	}
-	at := func(f from) *driver.Write { return &group[f.unit].cs.Writes[f.write] }
+	at := func(f from) *driver.Write { return &group[f.unit].ChangeSet.Writes[f.write] }
 	slices.SortFunc(order, func(a, b from) int {
 		x, y := at(a), at(b)
 		return cmp.Or(cmp.Compare(s.tables[x.Collection].place, s.tables[y.Collection].place), cmp.Compare(y.Op, x.Op), strings.Compare(x.ID, y.ID))
@@ -194,15 +194,15 @@ func (s *Store) merge(group []*request) *merged {
 	}
 	checks := map[driver.Check]bool{}
 	for unit, r := range group {
-		for _, c := range r.cs.Checks {
+		for _, c := range r.ChangeSet.Checks {
 			if !checks[c] {
 				m.cs.Checks, checks[c] = append(m.cs.Checks, c), true
 			}
 		}
-		for i := range r.cs.Messages {
-			message := r.cs.Messages[i]
+		for i := range r.ChangeSet.Messages {
+			message := r.ChangeSet.Messages[i]
 			message.Write = places[from{unit, message.Write - 1}]
-			m.ownMessages = append(m.ownMessages, &r.cs.Messages[i])
+			m.ownMessages = append(m.ownMessages, &r.ChangeSet.Messages[i])
 			m.cs.Messages = append(m.cs.Messages, message)
 		}
 	}
@@ -216,7 +216,7 @@ func (m *merged) inserts() bool {
 
 // markers appends the statement that marks the units as committed, as marker does.
 func (m *merged) markers(s *script) {
-	m.cs.Unit = m.group[0].cs.Unit
+	m.cs.Unit = m.group[0].ChangeSet.Unit
 	m.marker(s, len(m.cs.Messages) > 0, m.group[1:]...)
 }
 
@@ -233,6 +233,6 @@ func (m *merged) settle() {
 		m.store.subscribers.Wake()
 	}
 	for _, r := range m.group {
-		r.settle(err)
+		r.Settle(err)
 	}
 }

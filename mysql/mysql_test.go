@@ -27,7 +27,7 @@ func TestStore(t *testing.T) {
 		alone, again := h.Open, h.Reopen
 		crowded := func(db *uow.DB) *uow.DB {
 			s := db.Store().(*Store)
-			s.crowd.limit = 0
+			s.crowd.Limit = 0
 			conns := make([]*session, 16) // each has a goroutine of the driver's, and stays
 			for i := range conns {
 				conns[i], _ = s.acquire(context.Background())

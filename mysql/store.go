@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 	"github.com/uow-go/uow/internal/logscan"
 	"github.com/uow-go/uow/outbox"
 )
@@ -29,8 +30,9 @@ type Store struct {
 	listed           []*table          // in the order of Register
 	scanner          *logscan.Scanner[int64]
 	subscribers      outbox.Subscribers
-	crowd            crowd
-	commits          commits
+	crowd            groupcommit.Crowd
+	commits          groupcommit.Queue[*session]
+	apart            apart
 	reads            reads
 
 	closed     atomic.Bool
@@ -61,8 +63,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	o = o.withDefaults()
 	s := &Store{options: o, db: o.DB, ownLevel: unknownLevel, open: map[*tx]struct{}{}, maxPacket: smallestPacket}
 	s.scanner = s.newScanner()
-	s.crowd.limit = crowdFrom
-	s.commits.disposable = func(collection string) bool { return s.tables[collection].desc.Disposable }
+	s.crowd.Limit, s.commits.Config = crowdFrom, s.newCommits()
 	if s.db == nil {
 		db, err := o.newPool(dsn)
 		if err != nil {
@@ -78,7 +79,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	}
 	s.reads = reads{store: s, open: map[*snapshot]struct{}{}, limit: maxSnapshots}
 	if n := s.db.Stats().MaxOpenConnections; n > 0 { // the units need some too
-		s.reads.limit, s.crowd.limit = min(maxSnapshots, n/2), min(s.crowd.limit, int32(n))
+		s.reads.limit, s.crowd.Limit = min(maxSnapshots, n/2), min(s.crowd.Limit, int32(n))
 	}
 	s.background, s.stop = context.WithCancel(context.Background())
 	s.work.Go(func() { s.maintain(s.background) })

@@ -186,8 +186,8 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) (rows []d
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	crowded := t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	crowded := t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	if crowded && t.fresh() && table.desc.Table == nil && len(ids) <= maxReadIDs {
 		if err := t.usable(ctx); err != nil {
 			return nil, err
@@ -221,8 +221,8 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) (rows 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	err = t.read(ctx, func(s *script) error {
 		rows = nil
 		return table.find(s, q, table.collect(&rows))
@@ -241,8 +241,8 @@ func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n in
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	err = t.read(ctx, func(s *script) error { return table.count(s, q, &n) })
 	if err == nil && t.shared != nil {
 		t.shared.counted(table, q, n)

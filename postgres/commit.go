@@ -82,8 +82,8 @@ func (t *tx) commit(ctx context.Context, cs *driver.ChangeSet) error {
 	if cs.Empty() && !t.flushed && !t.native {
 		return t.commitReads()
 	}
-	crowded := t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	crowded := t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	if crowded && t.shareable(cs) {
 		return t.commitTogether(ctx, cs)
 	}

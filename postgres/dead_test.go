@@ -16,7 +16,7 @@ func TestDeadConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			direct := open(t, needServer(t), Options{})
 			f := open(t, needServer(t), Options{Schema: unquote(direct.store.schema), MaxConns: 5})
-			f.store.crowd.limit = crowd
+			f.store.crowd.Limit = crowd
 			f.quiet()
 			f.store.wakes.ctx = t.Context() // reads in a crowd go on
 			f.add("a")

@@ -19,7 +19,7 @@ import (
 // fails nevertheless ends the transaction.
 type groupPlan struct {
 	store *Store
-	group []*request
+	group []*groupcommit.Request
 	steps []step
 	parts []groupPart // by the place of the collection
 	found []error     // the conflict of each unit; nil where there is none
@@ -39,12 +39,12 @@ type member struct {
 	unit int
 }
 
-func (s *Store) groupPlan(group []*request) (*groupPlan, error) {
+func (s *Store) groupPlan(group []*groupcommit.Request) (*groupPlan, error) {
 	g := &groupPlan{store: s, group: group, parts: make([]groupPart, len(s.listed)),
 		found: make([]error, len(group)), out: make([]bool, len(group)), steps: make([]step, 0, 8)}
-	s.commits.mem.used = 0
+	s.groupMem.used = 0
 	for unit, r := range group {
-		if err := g.sort(unit, r.cs); err != nil {
+		if err := g.sort(unit, r.ChangeSet); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +105,7 @@ func (g *groupPlan) sort(unit int, cs *driver.ChangeSet) error {
 func byID(a, b member) int { return strings.Compare(a.ID, b.ID) }
 
 func (g *groupPlan) ids(rows []member) *args {
-	return g.store.commits.mem.newArgs().texts(len(rows), func(i int) string { return rows[i].ID })
+	return g.store.groupMem.newArgs().texts(len(rows), func(i int) string { return rows[i].ID })
 }
 
 func (a *args) expected(rows []member) *args {
@@ -210,22 +210,22 @@ func (g *groupPlan) columns(a *args, t *table, rows []member) *args {
 func (g *groupPlan) messages() error {
 	n := 0
 	for _, r := range g.group {
-		n += len(r.cs.Messages)
+		n += len(r.ChangeSet.Messages)
 	}
 	if n == 0 {
 		return nil
 	}
 	all, units, graves, shifted := make([]*driver.Message, 0, n), make([]int, 0, n), make([]groupcommit.Row, n), false
 	for unit, r := range g.group {
-		for i := range r.cs.Messages {
-			m, at := &r.cs.Messages[i], len(all)
-			if collection, id, ok := g.store.grave(r.cs, m); ok {
+		for i := range r.ChangeSet.Messages {
+			m, at := &r.ChangeSet.Messages[i], len(all)
+			if collection, id, ok := g.store.grave(r.ChangeSet, m); ok {
 				graves[at], shifted = groupcommit.Row{Collection: collection, ID: id}, true
 			}
 			all, units = append(all, m), append(units, unit)
 		}
 	}
-	a := g.store.commits.mem.newArgs().messages(all).ints(n, func(i int) int64 { return int64(units[i]) })
+	a := g.store.groupMem.newArgs().messages(all).ints(n, func(i int) int64 { return int64(units[i]) })
 	if !shifted {
 		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a})
 		return nil
@@ -241,7 +241,7 @@ func (g *groupPlan) messages() error {
 
 func (g *groupPlan) marks() {
 	n := len(g.group)
-	a := g.store.commits.mem.newArgs().array(pgtype.UUIDOID, n, func(b []byte, i int) ([]byte, bool) { return appendKey(b, g.group[i].cs.Unit), true })
+	a := g.store.groupMem.newArgs().array(pgtype.UUIDOID, n, func(b []byte, i int) ([]byte, bool) { return appendKey(b, g.group[i].ChangeSet.Unit), true })
 	a.ints(n, func(i int) int64 { return int64(i) })
 	g.steps = append(g.steps, step{statement: g.store.sql.markTogether, args: a})
 }
@@ -249,7 +249,7 @@ func (g *groupPlan) marks() {
 // inDoubt is the outcome of all units when the answer was lost.
 func (g *groupPlan) inDoubt(err error) {
 	for _, r := range g.group {
-		r.fail(fmt.Errorf("postgres: commit: %w: %w", driver.ErrInDoubt, err))
+		r.Settle(fmt.Errorf("postgres: commit: %w: %w", driver.ErrInDoubt, err))
 	}
 }
 
@@ -259,18 +259,18 @@ func (g *groupPlan) settle() {
 	for unit, r := range g.group {
 		switch {
 		case g.found[unit] != nil:
-			r.fail(g.found[unit])
+			r.Settle(g.found[unit])
 		case g.out[unit]: // alone it can wait, and gets an error of its own
-			r.fate = alone
+			r.LeaveAlone()
 		default:
-			r.fail(nil)
-			appended = appended || len(r.cs.Messages) > 0
+			r.Settle(nil)
+			appended = appended || len(r.ChangeSet.Messages) > 0
 		}
 	}
 	for _, s := range g.shifts {
 		t := g.parts[s.table.place].inserts
 		if i, ok := slices.BinarySearchFunc(t, s.id, func(m member, id string) int { return strings.Compare(m.ID, id) }); ok {
-			shiftWrite(g.group[t[i].unit].cs, s)
+			shiftWrite(g.group[t[i].unit].ChangeSet, s)
 		}
 	}
 	if appended {

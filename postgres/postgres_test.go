@@ -121,7 +121,7 @@ func harness(t *testing.T, options Options, crowd int32, native func(schema func
 			t.Fatal(err)
 		}
 		store = db.Store().(*Store)
-		store.crowd.limit = min(store.crowd.limit, crowd)
+		store.crowd.Limit = min(store.crowd.Limit, crowd)
 		t.Cleanup(func() {
 			if err := db.Close(); err != nil {
 				t.Errorf("close: %v", err)

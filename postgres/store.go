@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit"
 	"github.com/uow-go/uow/internal/logscan"
 	"github.com/uow-go/uow/outbox"
 )
@@ -17,18 +18,19 @@ import (
 // Store is a PostgreSQL database. It is a driver.Store, a driver.Resolver and an
 // outbox.Log; users meet it as uow.DB.Store, and need it for nothing else.
 type Store struct {
-	options Options
-	pool    *pgxpool.Pool
-	schema  string // quoted
-	sql     *statements
-	tables  map[string]*table // set by Register, then never changed
-	listed  []*table          // in the order of Register
-	scanner *logscan.Scanner[string]
-	wakes   wakes
-	crowd   crowd
-	commits commits
-	reads   reads
-	arenas  sync.Pool // of *arena
+	options  Options
+	pool     *pgxpool.Pool
+	schema   string // quoted
+	sql      *statements
+	tables   map[string]*table // set by Register, then never changed
+	listed   []*table          // in the order of Register
+	scanner  *logscan.Scanner[string]
+	wakes    wakes
+	crowd    groupcommit.Crowd
+	commits  groupcommit.Queue[*pgxpool.Conn]
+	groupMem groupArena // of who leads
+	reads    reads
+	arenas   sync.Pool // of *arena
 
 	closed atomic.Bool
 	stop   context.CancelFunc // ends what runs in the background
@@ -60,8 +62,8 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		}
 		s.pool = pool
 	}
-	s.commits.disposable = func(collection string) bool { return s.tables[collection].desc.Disposable }
-	s.crowd.limit = min(crowdFrom, s.pool.Config().MaxConns)
+	s.commits.Config = s.newCommits()
+	s.crowd.Limit = min(crowdFrom, s.pool.Config().MaxConns)
 	err := s.prepare(ctx)
 	if err != nil {
 		if o.Pool == nil {

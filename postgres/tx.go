@@ -161,8 +161,8 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	crowded := t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	crowded := t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	if crowded && table.mapped == nil && t.fresh() && len(ids) <= maxReadIDs {
 		if err := t.usable(ctx); err != nil {
 			return nil, err
@@ -197,8 +197,8 @@ func (t *tx) Find(ctx context.Context, collection string, q driver.Query) ([]dri
 	if err != nil {
 		return nil, err
 	}
-	t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	if err := t.read(ctx, query, nil); err != nil {
 		return nil, err
 	}
@@ -217,8 +217,8 @@ func (t *tx) Count(ctx context.Context, collection string, q driver.Query) (n in
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.store.crowd.enter()
-	defer t.store.crowd.leave()
+	t.store.crowd.Enter()
+	defer t.store.crowd.Leave()
 	return n, t.read(ctx, query, func() { n = 0 })
 }
 

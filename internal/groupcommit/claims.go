@@ -1,5 +1,7 @@
-// Package groupcommit says which units can be committed together, and which have lost
-// to one that was. Stores of servers share it.
+// Package groupcommit lets units that commit at once share a transaction, without sharing
+// their fate: it says who waits for whom, which of them can be committed together, and
+// which have lost to one that was. Stores of servers share it; how a group is committed
+// is theirs.
 package groupcommit
 
 import "github.com/uow-go/uow/driver"
