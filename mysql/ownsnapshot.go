@@ -91,10 +91,7 @@ func (t *tx) leaveSnapshot() {
 	if t.shared == nil {
 		return
 	}
-	q := &t.store.reads
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.drop(t.shared.snapshot)
+	t.store.reads.Leave(t.shared.snapshot)
 	t.shared = nil
 }
 
@@ -107,7 +104,7 @@ func (t *tx) readOn(ctx context.Context, query func(s *script) error) error {
 	if s.err != nil {
 		return s.err
 	}
-	if err := t.shared.snapshot.run(ctx, s); err != nil {
+	if err := t.store.runIn(ctx, t.shared.snapshot, s); err != nil {
 		t.failed = t.store.wrap(ctx, "read", err)
 		return t.failed
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/internal/groupcommit"
 	"github.com/uow-go/uow/internal/logscan"
+	"github.com/uow-go/uow/internal/sharedread"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -33,7 +34,7 @@ type Store struct {
 	crowd            groupcommit.Crowd
 	commits          groupcommit.Queue[*session]
 	apart            apart
-	reads            reads
+	reads            *sharedread.Queue[*table, *session]
 
 	closed     atomic.Bool
 	background context.Context
@@ -77,10 +78,11 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 		}
 		return nil, err
 	}
-	s.reads = reads{store: s, open: map[*snapshot]struct{}{}, limit: maxSnapshots}
+	snapshots := maxSnapshots
 	if n := s.db.Stats().MaxOpenConnections; n > 0 { // the units need some too
-		s.reads.limit, s.crowd.Limit = min(maxSnapshots, n/2), min(s.crowd.Limit, int32(n))
+		snapshots, s.crowd.Limit = min(maxSnapshots, n/2), min(s.crowd.Limit, int32(n))
 	}
+	s.reads = sharedread.New(readSource{s}, snapshots)
 	s.background, s.stop = context.WithCancel(context.Background())
 	s.work.Go(func() { s.maintain(s.background) })
 	return s, nil
@@ -120,7 +122,7 @@ func (s *Store) Close() error {
 		ended.Go(t.discard)
 	}
 	ended.Wait()
-	s.reads.close()
+	s.reads.Close()
 	s.starting.Lock()   // from here on nothing is started
 	s.starting.Unlock() //nolint:staticcheck // it is only waited for
 	s.work.Wait()

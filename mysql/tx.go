@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/sharedread"
 )
 
 // tx is one unit's transaction. It has a connection from its first read, flush or
@@ -188,7 +189,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) (rows []d
 	defer t.mu.Unlock()
 	crowded := t.store.crowd.Enter()
 	defer t.store.crowd.Leave()
-	if crowded && t.fresh() && table.desc.Table == nil && len(ids) <= maxReadIDs {
+	if crowded && t.fresh() && table.desc.Table == nil && len(ids) <= sharedread.MaxIDs {
 		if err := t.usable(ctx); err != nil {
 			return nil, err
 		}

@@ -169,7 +169,7 @@ func TestCrowd(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			t.Logf("%d conflicts, %d groups, %d reads", conflicts, f.store.commits.Groups(), f.store.reads.groups)
+			t.Logf("%d conflicts, %d groups, %d reads", conflicts, f.store.commits.Groups(), f.store.reads.Groups())
 			f.exactly(ids, changes, want)
 			f.until("all connections are back", func() bool { return f.store.pool.Stat().AcquiredConns() == 0 })
 		})

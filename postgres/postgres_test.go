@@ -167,11 +167,7 @@ func createClients(t testing.TB, schema string) {
 // little after their last unit has ended.
 func inUse(t *testing.T, s *Store) int {
 	f := &fixture{T: t, store: s}
-	f.until("shared snapshots end", func() bool {
-		s.reads.mu.Lock()
-		defer s.reads.mu.Unlock()
-		return s.reads.readers == 0 && len(s.reads.open) == 0 && s.reads.ending == 0
-	})
+	f.until("shared snapshots end", s.reads.Idle)
 	return int(s.pool.Stat().AcquiredConns())
 }
 

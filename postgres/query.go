@@ -126,7 +126,9 @@ func (d *dialect) Limit(n int) string {
 // get makes the statement that reads rows by id.
 func (t *table) get(mem *arena, ids []string, into *rows) step {
 	if len(ids) == 1 {
-		into.id = ids[0]
+		if into != nil {
+			into.id = ids[0]
+		}
 		return step{statement: t.selectOne, args: mem.newArgs(1).text(ids[0]), into: into}
 	}
 	a := newArgs(len(ids)).texts(len(ids), func(i int) string { return ids[i] })

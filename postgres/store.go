@@ -12,6 +12,7 @@ import (
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/internal/groupcommit"
 	"github.com/uow-go/uow/internal/logscan"
+	"github.com/uow-go/uow/internal/sharedread"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -29,7 +30,7 @@ type Store struct {
 	crowd    groupcommit.Crowd
 	commits  groupcommit.Queue[*pgxpool.Conn]
 	groupMem groupArena // of who leads
-	reads    reads
+	reads    *sharedread.Queue[*table, *pgxpool.Conn]
 	arenas   sync.Pool // of *arena
 
 	closed atomic.Bool
@@ -74,10 +75,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.wakes.start(background, s)
-	s.reads = reads{store: s, open: map[*snapshot]struct{}{}}
-	if n := int(s.pool.Config().MaxConns); n >= minForReads {
-		s.reads.limit = n / 2
-	}
+	s.reads = s.newReads()
 	s.work.Go(func() { s.maintain(background) })
 	return s, nil
 }
@@ -117,7 +115,7 @@ func (s *Store) Close() error {
 		ended.Go(t.discard)
 	}
 	ended.Wait()
-	s.reads.close()
+	s.reads.Close()
 	s.wakes.mu.Lock()   // from here on nothing is started
 	s.wakes.mu.Unlock() //nolint:staticcheck // it is only waited for
 	s.scanner.Quiet()

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/sharedread"
 )
 
 // tx is one unit's transaction. It has a connection from its first read, flush or
@@ -163,7 +164,7 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 	defer t.mu.Unlock()
 	crowded := t.store.crowd.Enter()
 	defer t.store.crowd.Leave()
-	if crowded && table.mapped == nil && t.fresh() && len(ids) <= maxReadIDs {
+	if crowded && table.mapped == nil && t.fresh() && len(ids) <= sharedread.MaxIDs {
 		if err := t.usable(ctx); err != nil {
 			return nil, err
 		}
@@ -259,7 +260,7 @@ func (t *tx) entering(ctx context.Context) ([]step, error) {
 	if t.snapshot == nil {
 		return steps, nil
 	}
-	set, err := t.snapshot.export(ctx)
+	set, err := t.store.export(ctx, t.snapshot)
 	return append(steps, plain(set)), err
 }
 
