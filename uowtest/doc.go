@@ -51,7 +51,7 @@
 //
 // Names of checks begin with the number of the promise, as in P02_error_rolls_back.
 // What a store cannot do is declared in Harness.Lacks, and the checks that need it
-// are reported as skipped, by name. Run the suite with the race detector.
+// are not run; the log has their names. Run the suite with the race detector.
 //
 // The checks themselves are proven too: the tests of this package break a store
 // in one way after the other and demand that the check which guards against it

@@ -94,16 +94,16 @@ const (
 	outagesNeeded
 )
 
-// TestPublisher runs all checks against a publisher. They use the broker for real
-// and take some seconds.
+// TestPublisher runs all checks against a publisher, but for those of what the harness
+// has not or lacks, of which it logs the names. They use the broker for real and take
+// some seconds.
 func TestPublisher(t *testing.T, h PublisherHarness) {
 	for _, c := range PublisherChecks() {
-		t.Run(c.Name, func(t *testing.T) {
-			if reason := c.skip(h); reason != "" {
-				t.Skipf("%s is not checked: %s", c.Name, reason)
-			}
-			c.Run(t, h)
-		})
+		if reason := c.skip(h); reason != "" {
+			t.Logf("%s is not checked: %s", c.Name, reason)
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
 	}
 }
 

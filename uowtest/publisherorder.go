@@ -93,7 +93,7 @@ func (k *publisherKit) failing() map[string]func(m outbox.Message) outbox.Messag
 func publishStopsKey(k *publisherKit) {
 	ways := k.failing()
 	if len(ways) == 0 {
-		k.Skip("the harness has neither MaxPayload nor Poison: nothing fails by itself")
+		k.Skip("nothing fails by itself: set MaxPayload or Poison in the harness")
 	}
 	p := k.open()
 	var all []outbox.Message

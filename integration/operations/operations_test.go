@@ -23,7 +23,13 @@ import (
 var local servers.Local
 
 func TestMain(m *testing.M) {
+	remove, err := build()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	remove()
 	local.Close()
 	os.Exit(code)
 }

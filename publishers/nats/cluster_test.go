@@ -85,7 +85,7 @@ func try[T any](t testing.TB, what string, fn func(ctx context.Context) (T, erro
 // goes on, and nothing that was confirmed is lost.
 func TestP20_NothingConfirmedIsLostWhenANodeGoes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it starts a cluster")
+		t.Skip("it starts a cluster: run without -short")
 	}
 	nodes := startCluster(t)
 	var urls []string
