@@ -112,6 +112,10 @@
 // not wait for each other: a counter that they all update would make each wait for the
 // other's flush to disk. Rows of the outbox are not locked by readers.
 //
+// What is read is on the disk, as the server says that a commit is: one that runs with
+// innodb_flush_log_at_trx_commit or sync_binlog relaxed is refused when a relay starts
+// (Options.Volatile), since nobody can ask it what it has synced.
+//
 // Those who subscribed are woken by commits of their own process. Messages of other
 // processes are found by the relay's polling.
 //

@@ -65,6 +65,15 @@ func (s *Store) nextEpoch(sc *script, lease *outbox.Lease, end *int64) *script {
 		})
 }
 
+// askDurable asks whether what the server has committed is on the disk.
+func askDurable(sc *script, durable *bool) *script {
+	return sc.add("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit IN (1, 3) AND (@@GLOBAL.log_bin = 0 OR @@GLOBAL.sync_binlog = 1)").
+		query(func(row []sqldriver.Value) error {
+			*durable = number(row[0]) == 1
+			return nil
+		})
+}
+
 // Acquire implements outbox.Log.
 func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.Lease, err error) {
 	if err := claim.Check(); err != nil {
@@ -72,13 +81,15 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.L
 	}
 	err = s.inOne(ctx, "acquire", func(run func(*script) error) error {
 		lease = claim.Lease()
-		end, found := int64(0), map[string]partition{}
-		if err := run(s.partitions(s.nextEpoch(s.change(), &lease, &end), found, claim.Cursor, lease.Row())); err != nil {
+		end, found, durable := int64(0), map[string]partition{}, false
+		if err := run(s.partitions(askDurable(s.nextEpoch(s.change(), &lease, &end), &durable), found, claim.Cursor, lease.Row())); err != nil {
 			return err
 		}
 		cursor, known := found[claim.Cursor]
 		p := found[lease.Row()]
 		switch {
+		case !durable && !s.options.Volatile:
+			return fmt.Errorf("innodb_flush_log_at_trx_commit is not 1, or sync_binlog is not, and Options.Volatile is not set: %w", outbox.ErrNotDurable)
 		case known && max(cursor.split, 1) != int64(lease.Partitions):
 			return outbox.ErrPartitions
 		case !claim.Force && p.leased && p.owner != claim.Owner:

@@ -75,6 +75,12 @@ type Options struct {
 	// two thirds of it, unless the dsn sets innodb_lock_wait_timeout. Default: 30 s.
 	CommitTimeout time.Duration
 
+	// Volatile lets relays publish from a server that runs with settings by which a
+	// power loss takes commits back: innodb_flush_log_at_trx_commit other than 1 (or 3),
+	// or a binary log with sync_binlog other than 1. Default: false, they end with
+	// outbox.ErrNotDurable.
+	Volatile bool
+
 	// MarkerRetention is for how long the database remembers which units were
 	// committed, and Resolve can find out. Default: 1 h.
 	MarkerRetention time.Duration

@@ -30,6 +30,11 @@ var ErrPartitions = errors.New("outbox: the cursor has another number of partiti
 // end must be dropped (Log.Drop), and then begins at the log's first message.
 var ErrRestored = errors.New("outbox: the log is not the one that the lease is of: was it restored?")
 
+// ErrNotDurable is returned by Log.Acquire when the database runs with settings by
+// which a power loss may take back what it has committed, and the store can do nothing
+// about it. Options of the stores say how to publish all the same.
+var ErrNotDurable = errors.New("outbox: the database may lose what it has committed")
+
 // Claim says which partition of a cursor is wanted, by whom and for how long.
 type Claim struct {
 	// Cursor is the cursor's name. Required.

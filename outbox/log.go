@@ -23,7 +23,7 @@ type Log interface {
 	// Acquire takes a partition of a cursor and raises its epoch: from then on Settle
 	// refuses every earlier lease. It creates the cursor when it is new. It returns
 	// ErrLeaseHeld while another owner's lease has not expired by the database's
-	// clock, unless the claim has Force; ErrPartitions; and ErrRestored.
+	// clock, unless the claim has Force; ErrPartitions; ErrRestored; and ErrNotDurable.
 	Acquire(ctx context.Context, claim Claim) (Lease, error)
 
 	// Release ends a lease at once, so that nobody waits for it to expire. It does
@@ -42,7 +42,9 @@ type Log interface {
 	Resplit(ctx context.Context, leases []Lease, partitions int) error
 
 	// Scan returns messages after a position, in commit order, at most Limit of
-	// them, of those that the query wants. next is the position up to which the log
+	// them, of those that the query wants. What it returns is on the disk: a power loss
+	// does not take it back, however relaxed the settings are with which it was
+	// committed. next is the position up to which the log
 	// was looked at: that of the query when there is nothing new.
 	Scan(ctx context.Context, query Query) (messages []Message, next int64, err error)
 

@@ -96,6 +96,13 @@
 // not used: any long transaction of the server would hold back delivery, and messages
 // of one key could overtake each other.
 //
+// What was committed with synchronous_commit = off can be read before it is on the disk.
+// So Scan asks in the same round trip how far the server's write-ahead log is, written and
+// on the disk, and where it has to makes a commit that waits for the disk before it
+// returns what it has read. A server with fsync = off is refused (Options.Volatile). A
+// failover is another matter: what it does not lose is said by
+// synchronous_standby_names.
+//
 // Relays of other processes are woken by NOTIFY, outside of units' transactions, at
 // most once in 10 ms: within them it would take a lock of the whole server over each
 // commit. Poolers in transaction mode do not pass LISTEN on, and relays behind them

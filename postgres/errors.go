@@ -53,6 +53,7 @@ const (
 	codeLeaseHeld        = "UW004"
 	codeRestored         = "UW005"
 	codePositions        = "UW006"
+	codeNotDurable       = "UW007"
 	codeUnique           = "23505"
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"

@@ -31,7 +31,7 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, 
 	lease := claim.Lease()
 	n := lease.Partitions
 	rows := partitionRows(lease.Cursor, n)
-	steps := []step{plain(s.sqlf(`UPDATE %[1]s.uow_state SET epochs = epochs + 1`))}
+	steps := []step{s.refuseVolatile(), plain(s.sqlf(`UPDATE %[1]s.uow_state SET epochs = epochs + 1`))}
 	if n == 1 {
 		steps = append(steps, step{
 			statement: s.sqlf(`INSERT INTO %[1]s.uow_outbox_cursor (name, position, epoch) VALUES ($1, 0, 0) ON CONFLICT (name) DO NOTHING`, text),
@@ -88,6 +88,7 @@ func refusal(what string, err error) error {
 	for refused, meant := range map[string]error{
 		codeLeaseLost: outbox.ErrLeaseLost, codePartitions: outbox.ErrPartitions, codeLeaseHeld: outbox.ErrLeaseHeld,
 		codeRestored: outbox.ErrRestored, codePositions: errors.New("the partitions are at different positions"),
+		codeNotDurable: fmt.Errorf("the server runs with fsync = off, and Options.Volatile is not set: %w", outbox.ErrNotDurable),
 	} {
 		if code(err) == refused {
 			return fmt.Errorf("postgres: %s: %w", what, meant)

@@ -91,6 +91,11 @@ type Options struct {
 	// not heed its context any more. Default: 30 s.
 	CommitTimeout time.Duration
 
+	// Volatile lets relays publish from a server that runs with fsync = off, and so may
+	// lose what was published. Default: false, they end with outbox.ErrNotDurable.
+	// Whatever it is, relays wait for what was committed with synchronous_commit = off.
+	Volatile bool
+
 	// MarkerRetention is for how long the database remembers which units were
 	// committed, and Resolve can find out. Default: 1 h.
 	MarkerRetention time.Duration

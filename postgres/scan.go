@@ -35,9 +35,10 @@ func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox
 	return s.scanner.Scan(ctx, query)
 }
 
-// readLog reads what can be seen after a position, with one snapshot.
+// readLog reads what can be seen after a position, with one snapshot, and returns it
+// when it is on the disk.
 func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []logscan.Row, err error) {
-	query := s.scanQuery(wanted)
+	query, at := s.scanQuery(wanted), frontier{}
 	query.row = func(row [][]byte) (err error) {
 		r := logscan.Row{Position: number(row[0]), Wanted: truth(row[1])}
 		if r.Wanted {
@@ -46,7 +47,10 @@ func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []logsca
 		rows = append(rows, r)
 		return err
 	}
-	return rows, s.do(ctx, "scan", query)
+	if err := s.do(ctx, "scan", query, at.ask()); err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return rows, s.onDisk(ctx, at)
 }
 
 // holders returns who holds a lock on the outbox, of those that are asked for.

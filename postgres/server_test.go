@@ -122,7 +122,7 @@ func startServer() (dsn string, stop func(), err error) {
 		remove()
 		return "", stop, err
 	}
-	run := exec.Command(postgres, "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F")
+	run := exec.Command(postgres, "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir)
 	run.SysProcAttr, run.Dir = attributes, dir
 	if err := run.Start(); err != nil {
 		remove()

@@ -120,15 +120,28 @@ func (c *conn) bind(args []sqldriver.Value) []sqldriver.NamedValue {
 // a context: what it does is short, and an interrupted write would take the whole
 // transaction with it.
 func (c *conn) exec(query string, args ...sqldriver.Value) (int64, error) {
-	s, err := c.prepare(query)
-	if err != nil {
-		return 0, err
-	}
-	result, err := s.ExecContext(context.Background(), c.bind(args))
+	result, err := c.result(query, args)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// insert is exec, and returns the last row's id.
+func (c *conn) insert(query string, args ...sqldriver.Value) (int64, error) {
+	result, err := c.result(query, args)
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
+}
+
+func (c *conn) result(query string, args []sqldriver.Value) (sqldriver.Result, error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(context.Background(), c.bind(args))
 }
 
 // script runs statements that are not worth keeping.
@@ -209,6 +222,15 @@ func (c *conn) journalMode() (mode string, err error) {
 		return nil
 	}, "PRAGMA journal_mode = WAL")
 	return mode, err
+}
+
+// file returns the database's file, as SQLite has found it.
+func (c *conn) file() (path string, err error) {
+	err = c.query(context.Background(), func(row []sqldriver.Value) error {
+		path = text(row[0])
+		return nil
+	}, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+	return path, err
 }
 
 // values returns empty memory for a statement's arguments, which the next call

@@ -61,7 +61,10 @@
 //
 // # Durability
 //
-// A commit is on the disk when it returns, unless Options.Synchronous is Normal. When
+// A commit is on the disk when it returns, unless Options.Synchronous is Normal. What
+// is read for a relay is there in any case: where this store has not synced it itself,
+// as it was committed with Normal, or by another process, Scan syncs the write-ahead
+// log. (Programs that write to the file with synchronous = OFF are beyond that.) When
 // the disk reports an error for the sync itself, SQLite rolls back and the units
 // fail, but the file may have got them: should the machine stop before the next
 // commit, they may be found there.

@@ -166,7 +166,7 @@ func (w *writer) end(requests []*request) error {
 		w.rollback()
 		return wrap("commit", err)
 	}
-	w.committed.Add(1)
+	w.ended()
 	for _, r := range requests {
 		if r.err == nil {
 			r.adjust()

@@ -83,8 +83,8 @@ func (w *writer) insertRows(rows []entry) error {
 		args = append(args, w.nextPosition(i), m.ID, m.Topic, m.Key, m.Type, m.AggregateType, m.AggregateID,
 			rows[i].sequence, headers, micros(m.CreatedAt), m.Payload)
 	}
-	_, err := w.conn.exec(w.insertStatement(len(rows)), args...)
-	w.position = 0
+	last, err := w.conn.insert(w.insertStatement(len(rows)), args...)
+	w.position, w.appended = 0, max(w.appended, last)
 	return err
 }
 

@@ -18,7 +18,8 @@ const (
 	Full Synchronous = iota
 	// Normal syncs at checkpoints only: a power loss may take the newest commits
 	// back, all of each, and leaves the database whole. A crash of the process
-	// alone loses nothing. A relay may have published what is lost.
+	// alone loses nothing. Relays sync what they have read before they publish it, and
+	// so publish nothing that is lost.
 	Normal
 )
 

@@ -40,6 +40,9 @@ func (s *Store) Scan(ctx context.Context, q outbox.Query) (messages []outbox.Mes
 		}
 		return err
 	})
+	if err == nil && next > q.After {
+		err = s.disk.await(next)
+	}
 	if err != nil {
 		return nil, q.After, err
 	}

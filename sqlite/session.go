@@ -110,6 +110,7 @@ func (s *sessionTx) nest(n int) error {
 // unnest ends it.
 func (s *sessionTx) unnest(n int, keep bool) error {
 	if !keep {
+		s.w.appended = 0 // others may give those positions again
 		if err := s.run(fmt.Sprintf("ROLLBACK TO nested_%d", n)); err != nil {
 			return err
 		}
@@ -134,7 +135,7 @@ func (s *sessionTx) commit(cs *driver.ChangeSet) error {
 	}
 	err := s.tx.Commit()
 	if err == nil {
-		s.w.committed.Add(1)
+		s.w.ended()
 	}
 	s.end()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 type Store struct {
 	options     Options
 	location    string
+	disk        disk
 	readers     *pool
 	writer      *writer
 	tables      map[string]*table // set by Register, then never changed
@@ -45,6 +46,11 @@ func (o Options) OpenStore(ctx context.Context, path string) (*Store, error) {
 	if err := s.migrate(c); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w (%s)", err, path), c.close())
 	}
+	file, err := c.file()
+	if err != nil {
+		return nil, errors.Join(wrap("open", err), c.close())
+	}
+	s.disk.wal, s.disk.sync = file+"-wal", syncFile
 	s.writer = newWriter(s, c)
 	s.readers = &pool{max: s.options.Readers, dial: s.dialReader}
 	// One reader is there from the start and stays: while it does, a writer's

@@ -61,6 +61,9 @@ type writer struct {
 	// position is that of the next message, where SQLite can not know it.
 	position int64
 
+	// appended is the greatest position that the transaction has given.
+	appended int64
+
 	// committed counts transactions, for tests.
 	committed atomic.Int64
 }
@@ -198,6 +201,14 @@ func (w *writer) close() error {
 	return w.closeConn()
 }
 
+// ended notes that a transaction was committed.
+func (w *writer) ended() {
+	w.committed.Add(1)
+	if w.store.options.Synchronous == Full {
+		w.store.disk.reach(w.appended)
+	}
+}
+
 func (w *writer) closeConn() error {
 	if w.conn == nil {
 		return nil
@@ -217,6 +228,7 @@ func (w *writer) begin() error {
 		}
 		w.conn = c
 	}
+	w.appended = 0
 	return w.conn.begin()
 }
 

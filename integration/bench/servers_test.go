@@ -83,7 +83,7 @@ func startPostgres(s *server) (dsn string, err error) {
 		return "", fmt.Errorf("initdb: %w", err)
 	}
 	dsn = "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
-	return dsn, s.serve(s.command(dir, attributes, "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F"),
+	return dsn, s.serve(s.command(dir, attributes, "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir),
 		func(ctx context.Context) error { _, err := DescribePostgres(ctx, dsn); return err })
 }
 

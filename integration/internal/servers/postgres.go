@@ -30,7 +30,7 @@ type Postgres struct {
 }
 
 // StartPostgres makes a database and starts a server on it. Settings are of the form
-// name=value. Commits are not synced to the disk, which kill -9 does not show.
+// name=value.
 func StartPostgres(settings ...string) (*Postgres, error) {
 	p, err := newPostgres()
 	if err != nil {
@@ -84,7 +84,7 @@ func (p *Postgres) Promote() error {
 }
 
 // Kill ends all processes of the server at once, by SIGKILL, as when its machine
-// loses its power.
+// loses its power: what it had not written is gone.
 func (p *Postgres) Kill() {
 	children := p.children()
 	_ = p.process.Process.Kill()
@@ -92,6 +92,11 @@ func (p *Postgres) Kill() {
 		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
 	<-p.exited
+}
+
+// Restart starts the server again, after Kill. It recovers what its files have.
+func (p *Postgres) Restart(settings ...string) error {
+	return p.start(settings)
 }
 
 // Synchronous makes commits wait for a standby, which must follow by then.
@@ -171,7 +176,7 @@ func (p *Postgres) start(settings []string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"-D", p.data(), "-h", "127.0.0.1", "-p", p.port, "-k", p.dir, "-F"}
+	args := []string{"-D", p.data(), "-h", "127.0.0.1", "-p", p.port, "-k", p.dir}
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}
