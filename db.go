@@ -31,6 +31,12 @@ type Config struct {
 	// what became of it, before it returns an *InDoubtError. Default: 10s.
 	ResolveTimeout time.Duration
 
+	// MaxPayload is the greatest size of a message's payload, in bytes: a unit with a
+	// larger one fails with ErrTooLarge. It is that of the broker, so that no message is
+	// stored that can't be delivered: 1 MiB for NATS and for Kafka, if they are left as
+	// they are. Default: 0, no limit but the store's.
+	MaxPayload int
+
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
@@ -59,7 +65,8 @@ type DB struct {
 	groups      []group
 	cfg         Config
 	options     UnitOptions
-	jsonHeaders map[string]string // of the messages of events; never changed
+	headers     map[string]string // of all messages, and those of events, never changed
+	jsonHeaders map[string]string
 }
 
 // Open makes a DB of a store. Packages of stores call it; users call the Open of
@@ -78,8 +85,10 @@ func Open(ctx context.Context, store driver.Store, cfg Config) (*DB, error) {
 	if slices.Contains(cfg.Observers, nil) {
 		return nil, configError("one of Config.Observers is nil")
 	}
-	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections)),
-		jsonHeaders: map[string]string{"content-type": "application/json"}}
+	db := &DB{store: store, cfg: cfg, collections: make(map[string]int, len(cfg.Collections)), jsonHeaders: contentJSON()}
+	if cfg.MaxPayload < 0 {
+		return nil, configError("Config.MaxPayload is %d", cfg.MaxPayload)
+	}
 	if err := db.list(cfg.Collections); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,10 @@ var (
 	// aggregates that refer to each other in a circle.
 	ErrCycle = errors.New("uow: references form a cycle")
 
+	// ErrTooLarge is what errors.Is finds when the payload of a message is larger than
+	// Config.MaxPayload. Nothing of the unit is stored.
+	ErrTooLarge = errors.New("uow: larger than Config.MaxPayload")
+
 	// ErrConfig is what errors.Is finds in the errors of a wrong Config,
 	// collection or query.
 	ErrConfig = errors.New("uow: wrong configuration")

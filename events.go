@@ -111,6 +111,9 @@ func EventType(event any) (string, error) {
 func (p *pendingMessage) encode(u *Unit, m *Message) error {
 	if p.source == nil {
 		*m = *p.message
+		if len(u.db.headers) > 0 {
+			m.Headers = withHeaders(m.Headers, u.db.headers)
+		}
 		return nil
 	}
 	name, err := EventType(p.event)
@@ -119,6 +122,9 @@ func (p *pendingMessage) encode(u *Unit, m *Message) error {
 	}
 	payload, err := json.Marshal(p.event)
 	if err != nil {
+		return fmt.Errorf("uow: event %s of %s/%s: %w", name, p.source.collection, p.source.id, err)
+	}
+	if err := u.db.fits(payload); err != nil {
 		return fmt.Errorf("uow: event %s of %s/%s: %w", name, p.source.collection, p.source.id, err)
 	}
 	*m = Message{
@@ -133,4 +139,17 @@ func (p *pendingMessage) encode(u *Unit, m *Message) error {
 		CreatedAt:     u.now,
 	}
 	return nil
+}
+
+// fits returns an error for a payload that is too large.
+func (db *DB) fits(payload []byte) error {
+	if limit := db.cfg.MaxPayload; limit > 0 && len(payload) > limit {
+		return fmt.Errorf("the payload has %d bytes: %w, which is %d", len(payload), ErrTooLarge, limit)
+	}
+	return nil
+}
+
+// contentJSON are the headers of events.
+func contentJSON() map[string]string {
+	return map[string]string{"content-type": "application/json"}
 }

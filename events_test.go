@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/uow-go/uow"
@@ -172,5 +174,66 @@ func TestAppendDemandsAType(t *testing.T) {
 	d.fail(&failing{})
 	if _, err := outbox.Of(d.db); !errors.Is(err, outbox.ErrUnsupported) {
 		t.Errorf("a store that is no log: got %v, want ErrUnsupported", err)
+	}
+}
+
+func TestHeadersOfUnits(t *testing.T) {
+	d := newDesk(t, uow.Config{})
+	own := map[string]string{"tenant": "of the message"}
+	db := d.db.WithHeaders(map[string]string{"tenant": "acme", "region": "eu"}).With(uow.UnitOptions{Name: "n"}).
+		WithHeaders(map[string]string{"region": "us"})
+	err := db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
+		n := &note{ID: "n"}
+		n.write("text")
+		return errors.Join(d.notes.In(u).Add(n),
+			outbox.Append(u, outbox.Message{Type: "Plain"}, outbox.Message{Type: "Own", Headers: own}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.add("without")
+	var got []string
+	for _, m := range d.log() {
+		got = append(got, fmt.Sprint(m.Type, m.Headers))
+	}
+	want := []string{
+		"written" + fmt.Sprint(map[string]string{"tenant": "acme", "region": "us", "content-type": "application/json"}),
+		"Plain" + fmt.Sprint(map[string]string{"tenant": "acme", "region": "us"}),
+		"Own" + fmt.Sprint(map[string]string{"tenant": "of the message", "region": "us"}),
+	}
+	if !slices.Equal(got[:len(want)], want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if len(own) != 1 {
+		t.Errorf("the caller's map was changed: %v", own)
+	}
+}
+
+func TestPayloadsThatAreTooLarge(t *testing.T) {
+	if _, err := memory.Open(t.Context(), uow.Config{MaxPayload: -1}); !errors.Is(err, uow.ErrConfig) {
+		t.Errorf("a negative limit: got %v, want ErrConfig", err)
+	}
+	d := newDesk(t, uow.Config{MaxPayload: 20})
+	fits, over := make([]byte, 20), make([]byte, 21)
+	err := d.db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
+		err := outbox.Append(u, outbox.Message{Type: "First", Payload: fits}, outbox.Message{Type: "Big", Payload: over})
+		if !errors.Is(err, uow.ErrTooLarge) || !strings.Contains(err.Error(), "2 of 2, of type Big: the payload has 21 bytes") || !strings.Contains(err.Error(), "is 20") {
+			t.Errorf("got %v, want ErrTooLarge that names the message, its size and the limit", err)
+		}
+		return outbox.Append(u, outbox.Message{Type: "Alone", Payload: fits})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
+		n := &note{ID: "n"}
+		n.write("a text of more than twenty bytes")
+		return d.notes.In(u).Add(n)
+	})
+	if !errors.Is(err, uow.ErrTooLarge) || !strings.Contains(err.Error(), "notes/n") {
+		t.Errorf("an event: got %v, want ErrTooLarge that names the aggregate", err)
+	}
+	if log := d.log(); len(log) != 1 || log[0].Type != "Alone" {
+		t.Errorf("the log has %v, want the message that was appended alone", log)
 	}
 }

@@ -40,6 +40,19 @@ func (db *DB) With(o UnitOptions) *DB {
 	return &with
 }
 
+// WithHeaders returns the same database for units whose messages get these headers,
+// besides those that it has already: a tenant, or what has caused the units (package
+// inbox gives those). A header that a message has itself stays. Names that all
+// publishers can carry are of lower-case letters and digits. With keeps the headers.
+func (db *DB) WithHeaders(headers map[string]string) *DB {
+	with := *db
+	if len(headers) > 0 {
+		with.headers = withHeaders(headers, db.headers)
+		with.jsonHeaders = withHeaders(contentJSON(), with.headers)
+	}
+	return &with
+}
+
 // limited returns a context that ends with the options' timeout.
 func (db *DB) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := db.options.Timeout

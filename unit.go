@@ -168,9 +168,15 @@ func (u *Unit) Use(ctx context.Context, fn func(tx driver.Tx) error) error {
 }
 
 // Append adds messages to the outbox: they are stored by the commit, in order,
-// together with the events that aggregates record. Use outbox.Append.
+// together with the events that aggregates record. When a payload is too large
+// (ErrTooLarge) it adds none. Use outbox.Append.
 func (u *Unit) Append(messages ...Message) error {
 	return u.guarded(func() error {
+		for i := range messages {
+			if err := u.db.fits(messages[i].Payload); err != nil {
+				return fmt.Errorf("uow: message %d of %d, of type %s: %w", i+1, len(messages), messages[i].Type, err)
+			}
+		}
 		for _, m := range messages {
 			if m.ID == "" {
 				m.ID = newID(u.now)

@@ -316,7 +316,8 @@ func (w *watch) address(messages []Message) {
 // withHeaders returns headers with those of more that they lack. Neither map is
 // changed: a message's may be the user's.
 func withHeaders(headers, more map[string]string) map[string]string {
-	all := maps.Clone(more)
+	all := make(map[string]string, len(headers)+len(more))
+	maps.Copy(all, more)
 	maps.Copy(all, headers)
 	return all
 }

@@ -50,6 +50,13 @@
 // answer to a commit is lost (uow.ErrInDoubt), the next delivery finds the mark, or it
 // inserts it, and the transaction that may still be on its way fails by the key.
 //
+// # Where messages come from
+//
+// What a handler appends, or records, tells what it comes from: its header
+// "causationid" is the id of the message that was handled, and "correlationid" is taken
+// over from it, or its id where it has none, so that all that one request has set off
+// can be found.
+//
 // # What a claim costs
 //
 // The unit of step 5 has written, and holds what its database locks for writes while the

@@ -92,7 +92,15 @@ type delivery struct {
 	result  json.RawMessage // of a duplicate
 }
 
-func (in *Inbox) handle(ctx context.Context, m Message, fn func(ctx context.Context, u *uow.Unit) (json.RawMessage, error)) (json.RawMessage, Receipt, error) {
+func (in *Inbox) handle(ctx context.Context, m Message, fn func(ctx context.Context, u *uow.Unit) (json.RawMessage, error)) (result json.RawMessage, receipt Receipt, err error) {
+	began, observed := time.Now(), errNoReturn
+	defer func() { in.observe(ctx, m, receipt, observed, began) }()
+	result, receipt, err = in.deliver(ctx, m, fn)
+	observed = err
+	return result, receipt, err
+}
+
+func (in *Inbox) deliver(ctx context.Context, m Message, fn func(ctx context.Context, u *uow.Unit) (json.RawMessage, error)) (json.RawMessage, Receipt, error) {
 	m, err := m.checked()
 	if err != nil {
 		return nil, Receipt{}, err
@@ -107,7 +115,8 @@ func (in *Inbox) handle(ctx context.Context, m Message, fn func(ctx context.Cont
 		return nil, Receipt{}, err
 	}
 	defer release()
-	err = again(ctx, func() (bool, error) { return d.settle(ctx, in.db.Do(ctx, d.attempt)) })
+	db := in.db.WithHeaders(m.headers())
+	err = again(ctx, func() (bool, error) { return d.settle(ctx, db.Do(ctx, d.attempt)) })
 	if err != nil {
 		return nil, Receipt{}, err
 	}

@@ -34,6 +34,9 @@ type Config struct {
 	// stream begins with whatever comes first: for a consumer that was added later, or
 	// has looked at the order only since then.
 	FromFirst bool
+
+	// Observer, when set, is told what became of each delivery.
+	Observer Observer
 }
 
 // Claim is a moment at which a mark reaches the database.

@@ -425,3 +425,77 @@ func TestListedMarks(t *testing.T) {
 		}
 	}
 }
+
+// deliveries are those that an observer was told of.
+type deliveries struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (d *deliveries) Handled(_ context.Context, one inbox.Delivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list = append(d.list, fmt.Sprint(one.Consumer, " ", one.Message.ID, " ", one.Outcome(), " ", one.Receipt.Gap, " ", one.Duration >= 0))
+}
+
+func TestObserver(t *testing.T) {
+	w, seen := newWorld(t, nil), &deliveries{}
+	in := w.inbox(inbox.Config{Consumer: "c", Order: inbox.RefuseDisorder, Observer: seen})
+	broken := errors.New("broken")
+	for _, d := range []struct {
+		m   inbox.Message
+		err error
+	}{
+		{inbox.Message{}, nil},
+		{inbox.Message{ID: "1", Stream: "s", Sequence: 1}, nil},
+		{inbox.Message{ID: "1", Stream: "s", Sequence: 1}, nil},
+		{inbox.Message{ID: "3", Stream: "s", Sequence: 3}, nil},
+		{inbox.Message{ID: "0", Stream: "s", Sequence: 1}, nil},
+		{inbox.Message{ID: "x"}, broken},
+	} {
+		_, _ = in.Handle(t.Context(), d.m, func(context.Context, *uow.Unit) error { return d.err })
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = in.Handle(t.Context(), inbox.Message{ID: "y"}, func(context.Context, *uow.Unit) error { panic("of the handler") })
+	}()
+	want := []string{"c  invalid {0 0} true", "c 1 handled {0 0} true", "c 1 duplicate {0 0} true", "c 3 gap {0 0} true", "c 0 late {0 0} true", "c x failed {0 0} true", "c y failed {0 0} true"}
+	if !slices.Equal(seen.list, want) {
+		t.Errorf("got %q, want %q", seen.list, want)
+	}
+}
+
+// What a handler appends and records tells what it comes from.
+func TestCausation(t *testing.T) {
+	w := newWorld(t, nil)
+	in := w.inbox(inbox.Config{Consumer: "c"})
+	log, err := outbox.Of(w.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := func() outbox.Message {
+		t.Helper()
+		messages, _, err := log.Scan(t.Context(), outbox.Query{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return messages[len(messages)-1]
+	}
+	next := inbox.Message{ID: "request"}
+	for step, want := range []map[string]string{
+		{inbox.CausationHeader: "request", inbox.CorrelationHeader: "request"},
+		{inbox.CausationHeader: "answer 0", inbox.CorrelationHeader: "request"},
+		{inbox.CausationHeader: "answer 1", inbox.CorrelationHeader: "request"},
+	} {
+		_, err := in.Handle(t.Context(), next, func(_ context.Context, u *uow.Unit) error {
+			return outbox.Append(u, outbox.Message{ID: fmt.Sprint("answer ", step), Type: "Answer"})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := last().Headers; !reflect.DeepEqual(got, want) {
+			t.Errorf("step %d: headers %v, want %v", step, got, want)
+		}
+		next = inbox.FromOutbox("", last())
+	}
+}

@@ -26,13 +26,33 @@ type Message struct {
 	// microseconds. It is needed to refuse a message whose mark has been deleted
 	// (ErrTooOld); without it such a message is handled again.
 	Time time.Time
+	// Correlation is the id of what set off all this, a request as a rule. Default: ID.
+	// The messages that the handling appends have it as their header "correlationid",
+	// and ID as "causationid".
+	Correlation string
+}
+
+// The headers by which a message tells where it comes from. They are those of
+// CloudEvents' extension Correlation.
+const (
+	CorrelationHeader = "correlationid"
+	CausationHeader   = "causationid"
+)
+
+// headers are those of the messages that the handling of this one appends.
+func (m Message) headers() map[string]string {
+	correlation := m.Correlation
+	if correlation == "" {
+		correlation = m.ID
+	}
+	return map[string]string{CorrelationHeader: correlation, CausationHeader: m.ID}
 }
 
 // FromOutbox returns what the inbox must know of a message of an outbox. The source
 // is a name for the database that the outbox is in. The stream is that of the
 // aggregate that recorded the event.
 func FromOutbox(source string, m outbox.Message) Message {
-	in := Message{Source: source, ID: m.ID, Time: m.CreatedAt}
+	in := Message{Source: source, ID: m.ID, Time: m.CreatedAt, Correlation: m.Headers[CorrelationHeader]}
 	if m.Sequence > 0 {
 		in.Stream, in.Sequence = m.AggregateType+"/"+m.AggregateID, m.Sequence
 	}

@@ -11,7 +11,8 @@ import (
 var ErrUnsupported = errors.New("outbox: the store has no outbox")
 
 // Append adds messages to the unit: its commit stores them, in order, together
-// with everything else, and its rollback forgets them. Fields that the log gives
+// with everything else, and its rollback forgets them. One whose payload is larger than
+// uow.Config.MaxPayload is uow.ErrTooLarge, and then none is added. Fields that the log gives
 // (Position, CreatedAt) are ignored, and an empty ID is filled in.
 func Append(u *uow.Unit, messages ...Message) error {
 	for i, m := range messages {

@@ -18,6 +18,9 @@ import "github.com/uow-go/uow/driver"
 //     reorder by itself. They are empty for messages appended by hand.
 //   - Payload is the body and Headers whatever else travels with it;
 //     "content-type" is its media type, application/json for events.
+//     DB.WithHeaders gives headers to all messages of units. "correlationid" and
+//     "causationid" are those of CloudEvents' extension: what set off all this, and the
+//     message that was handled when this one was appended. Package inbox gives them.
 //   - CreatedAt is the unit's time, or At where that is given.
 //   - At delays the message: it is not published before, by the database's clock, and
 //     comes to the log only then, which is what its position, and its place among the

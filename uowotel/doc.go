@@ -1,5 +1,5 @@
-// Package uowotel reports units of work and relays to OpenTelemetry: a span for
-// each unit, metrics, and the trace context in the messages of the outbox.
+// Package uowotel reports units of work, relays and inboxes to OpenTelemetry: a span
+// for each unit, metrics, and the trace context in the messages of the outbox.
 //
 //	telemetry, err := uowotel.New(uowotel.Config{})
 //	db, err := sqlite.Open(ctx, "bank.db", uow.Config{Observers: []uow.Observer{telemetry}, …})
@@ -57,12 +57,16 @@
 //	uow.outbox.held           gauge          held messages, by uow.hold.state
 //	uow.outbox.messages       gauge          messages in the log, delivered ones included
 //	uow.relay.epoch           gauge          rises when a relay takes the cursor over
+//	uow.inbox.delivery.duration histogram, s deliveries, by uow.inbox.outcome: handled,
+//	                                         duplicate, failed, invalid, too_old, gap or late
+//	uow.inbox.lag             histogram, s   from a message's time to the end of its handling
+//	uow.inbox.missing         counter        messages that streams lacked before one handled
 //
 // Those of units have uow.unit.name and db.system.name where known, and uow.view
 // where they are views, which are committed when they went well; duration and
 // attempts have uow.outcome (committed, rolled_back, conflict, duplicate, in_doubt),
 // and the duration of units that were not committed has error.type. Those of relays
-// and the outbox have uow.cursor. None has data or ids of aggregates, so that their
+// and the outbox have uow.cursor, and those of inboxes uow.consumer. None has data or ids of aggregates, so that their
 // number is bounded by the program and not by its data: keep names of units
 // constant.
 package uowotel

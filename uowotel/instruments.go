@@ -20,6 +20,12 @@ type relayInstruments struct {
 	lag, publish                metric.Float64Histogram
 }
 
+// inboxInstruments are the metrics of inboxes.
+type inboxInstruments struct {
+	duration, lag metric.Float64Histogram
+	missing       metric.Int64Counter
+}
+
 // instruments makes them, and collects what goes wrong.
 type instruments struct {
 	meter metric.Meter
@@ -60,6 +66,14 @@ func (i *instruments) ofRelays() relayInstruments {
 		parked:    i.counter("uow.relay.parked", "{message}", "Messages that were parked."),
 		lag:       i.seconds("uow.relay.delivery.lag", "Time from a unit to the confirmation of its message.", slow()),
 		publish:   i.seconds("uow.relay.publish.duration", "Duration of batches at the publisher.", fast()),
+	}
+}
+
+func (i *instruments) ofInboxes() inboxInstruments {
+	return inboxInstruments{
+		duration: i.seconds("uow.inbox.delivery.duration", "Duration of deliveries to the inbox.", fast()),
+		lag:      i.seconds("uow.inbox.lag", "Time from a message's creation to the end of its handling.", slow()),
+		missing:  i.counter("uow.inbox.missing", "{message}", "Messages that were missing of streams before one that was handled."),
 	}
 }
 

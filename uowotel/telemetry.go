@@ -36,6 +36,7 @@ type Telemetry struct {
 	common     []attribute.KeyValue
 	units      unitInstruments
 	relays     relayInstruments
+	inboxes    inboxInstruments
 }
 
 const scope = "github.com/uow-go/uow/uowotel"
@@ -57,7 +58,7 @@ func New(cfg Config) (*Telemetry, error) {
 		t.common = append(t.common, semconv.DBSystemNameKey.String(cfg.System))
 	}
 	i := &instruments{meter: t.meter}
-	t.units, t.relays = i.ofUnits(), i.ofRelays()
+	t.units, t.relays, t.inboxes = i.ofUnits(), i.ofRelays(), i.ofInboxes()
 	if i.err != nil {
 		return nil, fmt.Errorf("uowotel: %w", i.err)
 	}

@@ -100,6 +100,17 @@ func scenarios() []scenario {
 		{"two relays fight", `
 			uow_relay_epoch{job="bank",instance="1",uow_cursor="main"} 0+1x60`,
 			map[string]string{"UowRelaysFight": "main"}},
+		{"a consumer fails, another has only duplicates", `
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="failed"} 0+10x60
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="handled"} 0+5x60
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="books",uow_inbox_outcome="failed"} 0+1x60
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="books",uow_inbox_outcome="handled"} 0+10x60
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="books",uow_inbox_outcome="duplicate"} 0+100x60`,
+			map[string]string{"UowInboxFails": "mailer"}},
+		{"the first message that ever came too late", `
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="handled"} 0+10x60
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="too_old"} _x55 1x5`,
+			map[string]string{"UowInboxForgets": "mailer"}},
 	}
 }
 
@@ -150,7 +161,7 @@ func firing(t *testing.T, load string) map[string]string {
 			if a.State != rules.StateFiring {
 				return
 			}
-			fired[r.Alert] = a.Labels.Get("uow_unit_name") + a.Labels.Get("uow_cursor")
+			fired[r.Alert] = a.Labels.Get("uow_unit_name") + a.Labels.Get("uow_cursor") + a.Labels.Get("uow_consumer")
 			a.Annotations.Range(func(l labels.Label) {
 				if l.Value == "" || strings.Contains(l.Value, "error") && strings.Contains(l.Value, "template") || strings.Contains(l.Value, "{{") {
 					t.Errorf("%s: the annotation %s became %q", r.Alert, l.Name, l.Value)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/inbox"
 	"github.com/uow-go/uow/memory"
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/relay"
@@ -72,9 +73,9 @@ func exposed(t *testing.T) map[string]map[string]bool {
 
 func runUnits(t *testing.T, telemetry *uowotel.Telemetry) {
 	t.Helper()
-	accounts := uow.NewCollection[account]("accounts")
+	accounts, records := uow.NewCollection[account]("accounts"), inbox.NewRecords()
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "bank.db"), uow.Config{
-		Collections: []uow.AnyCollection{accounts},
+		Collections: append(records.Collections(), accounts),
 		Observers:   []uow.Observer{telemetry},
 		OnHookError: func(context.Context, *uow.HookError) {},
 	})
@@ -99,7 +100,21 @@ func runUnits(t *testing.T, telemetry *uowotel.Telemetry) {
 	do(errBoom, func(ctx context.Context, u *uow.Unit) error {
 		return u.Nested(ctx, func(context.Context, *uow.Unit) error { return errBoom })
 	})
+	runInbox(t, db, records, telemetry)
 	runRelay(t, db, telemetry)
+}
+
+// runInbox handles a message that is not the first of its stream.
+func runInbox(t *testing.T, db *uow.DB, records *inbox.Records, telemetry *uowotel.Telemetry) {
+	t.Helper()
+	in, err := inbox.New(db, records, inbox.Config{Consumer: "mailer", Order: inbox.ReportDisorder, FromFirst: true, Observer: telemetry.Inbox()})
+	if err == nil {
+		_, err = in.Handle(t.Context(), inbox.Message{ID: "m", Stream: "s", Sequence: 2, Time: time.Now()},
+			func(context.Context, *uow.Unit) error { return nil })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func named(db *uow.DB) *uow.DB { return db.With(uow.UnitOptions{Name: "open account"}) }
