@@ -69,6 +69,7 @@ const (
 	codeLockWait         = 1205
 	codeDeadlock         = 1213
 	codeNotPreparable    = 1295
+	codeNoPrivilege      = 1227
 	codeNoSavepoint      = 1305
 	codeInterrupted      = 1317
 	codeRange            = 1690
