@@ -65,8 +65,9 @@ type PublisherCapabilities struct {
 	Deduplication bool
 	// Fields: only id, key, type and payload arrive of a message.
 	Fields bool
-	// PlainHeaders: headers arrive only where their names consist of lower-case
-	// letters and digits, as those of CloudEvents' attributes.
+	// PlainHeaders: headers arrive only where they can be attributes of CloudEvents: their
+	// names consist of lower-case letters and digits, and are none of an event's own, and
+	// their values are text, and not empty. All others are left out.
 	PlainHeaders bool
 	// Outages: a broker that is gone is not told from a message that fails: the
 	// outcome is Retry rather than Unavailable.

@@ -215,7 +215,9 @@ func (l *link) count(direction, n int) int {
 	if direction != requests || l.cutAfter == 0 {
 		return n
 	}
-	n = min(n, l.cutAfter)
+	if n = min(n, l.cutAfter); n < 0 { // another connection was the last
+		return 0
+	}
 	if l.cutAfter -= n; l.cutAfter == 0 {
 		l.cutAfter = -1
 	}

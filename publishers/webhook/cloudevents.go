@@ -3,7 +3,6 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"strings"
@@ -21,6 +20,7 @@ const cloudEventsType = "application/cloudevents+json; charset=utf-8"
 //   - id and type are the message's; subject is AggregateID, time is CreatedAt.
 //   - datacontenttype is the header "content-type". The payload is embedded as
 //     JSON when it is JSON and said to be application/json, else as data_base64.
+//   - topic is Topic, and aggregatetype AggregateType.
 //   - partitionkey is Key. sequence is Sequence, where there is one, with leading
 //     zeros: the extension demands that values can be ordered as text.
 //   - Headers whose names can be names of attributes (lower-case letters and
@@ -34,7 +34,7 @@ func CloudEvents(source string) Encoder {
 
 func encodeCloudEvent(source string, m outbox.Message) ([]byte, error) {
 	if m.ID == "" || m.Type == "" {
-		return nil, errors.New("webhook: a CloudEvent needs an id and a type")
+		return nil, errTooFew
 	}
 	event := map[string]any{}
 	for name, value := range m.Headers {
@@ -50,6 +50,8 @@ func encodeCloudEvent(source string, m outbox.Message) ([]byte, error) {
 	event["time"] = m.CreatedAt.UTC().Format(time.RFC3339Nano)
 	setText(event, "subject", m.AggregateID)
 	setText(event, "partitionkey", m.Key)
+	setText(event, "topic", m.Topic)
+	setText(event, "aggregatetype", m.AggregateType)
 	setText(event, "datacontenttype", m.Headers["content-type"])
 	if m.Sequence > 0 {
 		event["sequence"] = fmt.Sprintf("%020d", m.Sequence)

@@ -11,7 +11,7 @@ import (
 	"github.com/uow-go/uow/publishers/webhook"
 )
 
-const golden = `{"data":{"amount":30,"note":"a < b & c"},` +
+const golden = `{"aggregatetype":"accounts","data":{"amount":30,"note":"a < b & c"},` +
 	`"datacontenttype":"application/json",` +
 	`"id":"0190b5c0-0000-7000-8000-000000000001",` +
 	`"partitionkey":"accounts/alice",` +
@@ -20,6 +20,7 @@ const golden = `{"data":{"amount":30,"note":"a < b & c"},` +
 	`"specversion":"1.0",` +
 	`"subject":"alice",` +
 	`"time":"2026-11-23T10:00:00.123456Z",` +
+	`"topic":"accounts",` +
 	`"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",` +
 	`"type":"Withdrawn"}`
 
@@ -65,9 +66,11 @@ func TestCloudEventIsReadByTheSDK(t *testing.T) {
 		t.Errorf("the time is %v, want %v", e.Time(), m.CreatedAt)
 	}
 	wantExtensions := map[string]any{
-		"partitionkey": "accounts/alice",
-		"sequence":     "00000000000000000003",
-		"traceparent":  m.Headers["traceparent"],
+		"aggregatetype": "accounts",
+		"partitionkey":  "accounts/alice",
+		"sequence":      "00000000000000000003",
+		"topic":         "accounts",
+		"traceparent":   m.Headers["traceparent"],
 	}
 	if !reflect.DeepEqual(e.Extensions(), wantExtensions) {
 		t.Errorf("the extensions are %v, want %v", e.Extensions(), wantExtensions)

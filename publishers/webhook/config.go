@@ -15,6 +15,9 @@ import (
 // ErrConfig is what errors.Is finds in errors of New.
 var ErrConfig = errors.New("webhook: wrong configuration")
 
+// ErrClosed is what errors.Is finds in the results of a Publisher that was closed.
+var ErrClosed = errors.New("webhook: the publisher is closed")
+
 // Encoder makes the body of a request, and its media type, of a message. An error
 // refuses the message for good.
 type Encoder func(m outbox.Message) (contentType string, body []byte, err error)
@@ -32,14 +35,20 @@ type Config struct {
 	// publisher sets itself can't be set here.
 	Headers map[string]string
 
-	// Encode makes the body. Default: CloudEvents(Source).
+	// Mode says how messages become requests. Default: Structured.
+	Mode Mode
+	// BatchSize is how many messages one request has at most, in Batch mode; there are
+	// fewer when they have more than 1 MiB. Default: 100.
+	BatchSize int
+	// Encode makes the body, in place of CloudEvents. Default: CloudEvents(Source).
 	Encode Encoder
 	// Source is the CloudEvents attribute that tells which system the events are
 	// of: a URI reference, such as "https://example.com/orders" or "/orders".
 	// Required, unless Encode is set.
 	Source string
 
-	// Concurrency is how many keys are sent at once in each batch. Default: 8.
+	// Concurrency is how many keys are sent at once in each batch. Requests of Batch mode
+	// are sent one after the other. Default: 8.
 	Concurrency int
 	// Timeout bounds one request, its answer included. It should be at most half of
 	// the relay's PublishTimeout. Default: 10s.
@@ -52,6 +61,12 @@ type Config struct {
 	// Refused are statuses that refuse a message for good, besides 410. Success
 	// can't be among them.
 	Refused []int
+
+	// BreakAfter is after how many different messages in a row, which the receiver did not
+	// answer, or by a status of 500 or above, or 429, it counts as away, until it has
+	// taken one. What Publish tries meanwhile is relay.Unavailable: the relay waits, and
+	// messages use up no attempts. -1: never. Default: 5.
+	BreakAfter int
 
 	// AllowPrivate allows destinations that are not on the public internet:
 	// loopback, private and link-local addresses, and others with a special purpose.
@@ -85,7 +100,7 @@ func (c Config) resolve() (*resolved, error) {
 		}
 	}
 	r.Refused = slices.Clone(r.Refused)
-	for _, step := range []func() error{r.resolveURL, r.resolveSecrets, r.resolveHeaders, r.resolveEncode} {
+	for _, step := range []func() error{r.resolveURL, r.resolveSecrets, r.resolveHeaders, r.resolveMode, r.resolveEncode} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -96,6 +111,9 @@ func (c Config) resolve() (*resolved, error) {
 func (r *resolved) setDefaults() {
 	if r.Concurrency == 0 {
 		r.Concurrency = 8
+	}
+	if r.BreakAfter == 0 {
+		r.BreakAfter = 5
 	}
 	if r.Timeout == 0 {
 		r.Timeout = 10 * time.Second

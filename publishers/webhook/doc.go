@@ -3,9 +3,15 @@
 // The body is a CloudEvent in structured JSON unless Config.Encode makes another.
 // Requests are signed by the Standard Webhooks scheme: the headers webhook-id,
 // webhook-timestamp and webhook-signature, so that receivers can verify them with
-// the libraries of that project. The id is the message's id, the same in every
-// attempt; the header Idempotency-Key has it too. A receiver that must not do
-// things twice remembers the ids.
+// the libraries of that project. The id is the message's id (a digest of it, where it is
+// no printable ASCII), the same in every attempt; the header Idempotency-Key has it too.
+// A receiver that must not do things twice remembers the ids.
+//
+// Config.Mode chooses the binary mode of CloudEvents, or the batched one. A request of
+// several messages has an id of its own, which is the same for the same messages; the
+// receiver takes all of them, or none. Where it refuses them by a status that is about
+// them they are sent once more, each by itself, so that one of them does not cost the
+// others an attempt. So receivers that remember must remember the ids of events.
 //
 // # What an answer means
 //
@@ -25,6 +31,14 @@
 //
 // The standard client sends a request again by itself when a connection that it
 // used before turns out to be closed, before any answer. That is one attempt here.
+//
+// # Receivers that are away
+//
+// When Config.BreakAfter different messages in a row have got no answer, or a status of
+// 500 or above, or 429, the receiver counts as away: what fails is relay.Unavailable, and
+// no message uses up its attempts for it, until one is taken. Meanwhile one request at a
+// time finds out. Several messages, since one that the receiver can't digest may well be
+// answered by 500, and has to be parked.
 //
 // # What is guarded
 //

@@ -18,10 +18,14 @@ import (
 // Publisher posts messages to one URL. It is a relay.Publisher, and may be used
 // from many goroutines.
 type Publisher struct {
-	cfg    *resolved
-	client *http.Client
-	own    *http.Transport // nil when the Config has one
-	each   relay.Publisher
+	cfg     *resolved
+	breaker breaker
+	client  *http.Client
+	own     *http.Transport // nil when the Config has one
+	each    relay.Publisher
+	// open ends with Close.
+	open  context.Context
+	close context.CancelFunc
 }
 
 var _ relay.Publisher = (*Publisher)(nil)
@@ -32,7 +36,8 @@ func New(cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{cfg: r}
+	p := &Publisher{cfg: r, breaker: breaker{after: r.BreakAfter, failed: map[string]bool{}}}
+	p.open, p.close = context.WithCancel(context.Background())
 	transport := cfg.Transport
 	if transport == nil {
 		p.own = newTransport(cfg.AllowPrivate, r.Concurrency)
@@ -43,14 +48,20 @@ func New(cfg Config) (*Publisher, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	p.each = relay.Each(func(ctx context.Context, m outbox.Message) relay.Result {
-		return p.Deliver(ctx, m).Result
+		request, err := r.encode(m)
+		if err != nil {
+			return cannotEncode(err).Result
+		}
+		return p.post(ctx, request, m.ID).Result
 	}, r.Concurrency)
 	return p, nil
 }
 
-// Close closes connections that are not in use, unless the Transport is the
-// caller's.
+// Close ends requests that are under way, of which nobody knows then whether they have
+// arrived, and closes the connections, unless the Transport is the caller's. What is
+// published later is relay.Unavailable, by ErrClosed. It may be called again.
 func (p *Publisher) Close() error {
+	p.close()
 	if p.own != nil {
 		p.own.CloseIdleConnections()
 	}
@@ -60,33 +71,54 @@ func (p *Publisher) Close() error {
 // Publish implements relay.Publisher: the messages of a key one after the other,
 // several keys at once.
 func (p *Publisher) Publish(ctx context.Context, batch []outbox.Message) []relay.Result {
+	if p.cfg.Mode == Batch {
+		return p.publishBatches(ctx, batch)
+	}
 	return p.each.Publish(ctx, batch)
 }
 
+// post is Post of messages, unless the receiver is away.
+func (p *Publisher) post(ctx context.Context, r Request, ids ...string) (a Attempt) {
+	if p.open.Err() != nil {
+		return Attempt{ID: r.ID, Result: relay.Result{Outcome: relay.Unavailable, Err: ErrClosed}}
+	}
+	if !p.breaker.enter() {
+		return Attempt{ID: r.ID, Result: relay.Result{Outcome: relay.Unavailable,
+			Err: fmt.Errorf("webhook: %s does not take anything, and another request is finding out whether it is back", p.destination())}}
+	}
+	a = Attempt{ID: r.ID, Result: relay.Result{Outcome: relay.Unknown}}
+	defer func() { // also when a Transport panics
+		if ctx.Err() != nil || p.open.Err() != nil { // which says nothing of the receiver
+			ids = nil
+		}
+		p.breaker.leave(&a, ids)
+	}()
+	return p.Post(ctx, r)
+}
+
 // Deliver makes one attempt to deliver a message, and tells all about it. It is
-// what Publish does for each message; callers that keep a record of attempts wrap
-// it with relay.Each themselves.
+// what Publish does for each message, but for Config.BreakAfter; callers that keep a
+// record of attempts wrap it with relay.Each themselves.
 func (p *Publisher) Deliver(ctx context.Context, m outbox.Message) Attempt {
-	contentType, body, err := p.cfg.Encode(m)
+	r, err := p.cfg.encode(m)
 	if err != nil {
-		a := Attempt{ID: m.ID, StartedAt: p.cfg.Now()}
-		a.Result = relay.Result{Outcome: relay.Refused, Err: fmt.Errorf("webhook: message can't be encoded: %w", err)}
+		a := cannotEncode(err)
+		a.ID, a.StartedAt = m.ID, p.cfg.Now()
 		return a
 	}
-	r := Request{ID: m.ID, ContentType: contentType, Body: body, Headers: map[string]string{}}
-	for _, name := range []string{"traceparent", "tracestate"} {
-		if value := m.Headers[name]; value != "" && isHeaderValue(value) {
-			r.Headers[name] = value
-		}
-	}
 	return p.Post(ctx, r)
+}
+
+// cannotEncode is the attempt to deliver a message that can't be encoded.
+func cannotEncode(err error) Attempt {
+	return Attempt{Result: relay.Result{Outcome: relay.Refused, Err: fmt.Errorf("webhook: message can't be encoded: %w", err)}}
 }
 
 // Request is one request to post.
 type Request struct {
 	// ID is the same in every attempt: printable ASCII, not empty.
 	ID string
-	// ContentType is the body's media type.
+	// ContentType is the body's media type. Default: none is sent.
 	ContentType string
 	Body        []byte
 	// Headers are sent besides those of Config.Headers, which they replace.
@@ -101,6 +133,7 @@ func (p *Publisher) Post(ctx context.Context, r Request) Attempt {
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
+	defer context.AfterFunc(p.open, cancel)()
 	var sent atomic.Bool // the trace is called by the transport's goroutines
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	request, err := p.request(ctx, r, &a)
@@ -138,7 +171,9 @@ func (p *Publisher) request(ctx context.Context, r Request, a *Attempt) (*http.R
 		}
 		request.Header.Set(name, value)
 	}
-	request.Header.Set("Content-Type", r.ContentType)
+	if r.ContentType != "" {
+		request.Header.Set("Content-Type", r.ContentType)
+	}
 	request.Header.Set(headerIdempotency, r.ID)
 	request.Header.Set(headerID, r.ID)
 	request.Header.Set(headerTimestamp, strconv.FormatInt(a.StartedAt.Unix(), 10))
