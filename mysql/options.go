@@ -85,9 +85,10 @@ type Options struct {
 	// committed, and Resolve can find out. Default: 1 h.
 	MarkerRetention time.Duration
 
-	// FixedSchema leaves the schema as it is: Open creates no table, column or index,
-	// changes none, and returns ErrMismatch where something is missing. Default: false,
-	// Open creates what is missing.
+	// FixedSchema leaves the schema to the user's own migrations, for which SchemaSQL
+	// has the text: Open creates and changes nothing, and returns ErrMismatch where
+	// something is missing, with what it has to be. Default: false, Open creates what is
+	// missing.
 	FixedSchema bool
 }
 

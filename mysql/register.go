@@ -73,7 +73,7 @@ func (s *Store) registerTable(ctx context.Context, c *session, t *table) error {
 		return err
 	}
 	if len(existing) == 0 && s.options.FixedSchema {
-		return fmt.Errorf("%w: there is no table, and Options.FixedSchema is set", ErrMismatch)
+		return fmt.Errorf("%w: there is no table, and Options.FixedSchema is set; this makes it:\n%s", ErrMismatch, s.tableSQL(t))
 	}
 	if len(existing) == 0 {
 		return s.run(ctx, c, s.createTable(t))
@@ -124,7 +124,8 @@ func (s *Store) registerIndex(ctx context.Context, c *session, t *table, i int, 
 		ok = false
 	}
 	if (!fits || !ok) && s.options.FixedSchema {
-		return fmt.Errorf("%w: there is no such index as %s asks for, and Options.FixedSchema is set", ErrMismatch, index.Name)
+		return fmt.Errorf("%w: there is no such index as %s asks for, and Options.FixedSchema is set: it is to be %s of a column of type %s",
+			ErrMismatch, index.Name, t.indexDefinition(i), s.columnType(index.Kind))
 	}
 	if !fits {
 		rows := false

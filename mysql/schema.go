@@ -38,7 +38,7 @@ func (s *Store) migrate(ctx context.Context, c *session) error {
 		return s.wrap(ctx, "read the schema's version", err)
 	}
 	if version < len(files) && s.options.FixedSchema {
-		return fmt.Errorf("%w: the package's tables are at version %d of %d, and Options.FixedSchema is set", ErrMismatch, version, len(files))
+		return fmt.Errorf("%w: the package's tables are at version %d of %d, and Options.FixedSchema is set; SchemaSQL has what is missing", ErrMismatch, version, len(files))
 	}
 	if version < len(files) {
 		err := s.locked(ctx, c, func() error {
@@ -174,9 +174,9 @@ func (s *Store) checkServer(ctx context.Context, c *session) error {
 		return fmt.Errorf("%w: its version is %s, want MySQL 8.0.19 or MariaDB 10.6, or later", ErrServer, set["version"])
 	}
 	s.schema = quote(s.database) + "."
-	s.collation = "utf8mb4_0900_bin"
+	s.collation = MySQL.collation()
 	if maria {
-		s.collation = "utf8mb4_nopad_bin"
+		s.collation = MariaDB.collation()
 	}
 	packet, err := strconv.Atoi(set["max_allowed_packet"])
 	if err != nil {
