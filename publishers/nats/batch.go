@@ -45,7 +45,7 @@ type atomicCall struct {
 func (p *Publisher) publishAtomically(ctx context.Context, batch []outbox.Message) []relay.Result {
 	c := &atomicCall{p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), stopped: map[string]bool{}}
 	for i, m := range batch {
-		encoded, err := p.encode(m)
+		encoded, err := p.encode(&batch[i])
 		switch size := len(m.Payload); {
 		case c.isStopped(m):
 			c.results[i] = relay.Result{Outcome: relay.NotTried}
@@ -144,7 +144,7 @@ func (c *atomicCall) oneByOne(places []int) {
 	for at, i := range places {
 		batch[at] = c.batch[i]
 	}
-	for at, r := range c.p.single.Publish(c.ctx, batch) {
+	for at, r := range c.p.publishSingly(c.ctx, batch) {
 		c.set(places[at], r)
 		if r.Outcome == relay.Unavailable && c.rest == nil {
 			c.rest = &r

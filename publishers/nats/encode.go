@@ -13,25 +13,49 @@ import (
 // prefix begins the headers that are attributes of the event.
 const prefix = "ce-"
 
+// attributeNames returns the headers of the attributes that most messages have.
+func attributeNames() map[string]string {
+	names := map[string]string{}
+	for _, name := range []string{
+		"specversion", "id", "source", "type", "time", "subject", "partitionkey", "topic", "aggregatetype", "sequence", "traceparent", "tracestate",
+	} {
+		names[name] = prefix + name
+	}
+	return names
+}
+
+// usualHeaders is how many headers most messages have at most.
+const usualHeaders = 14
+
 // encode makes what is sent of a message.
-func (p *Publisher) encode(m outbox.Message) (*client.Msg, error) {
-	encoded := client.NewMsg(p.cfg.Subject(m))
+func (p *Publisher) encode(m *outbox.Message) (*client.Msg, error) {
+	encoded := &client.Msg{Subject: p.cfg.Subject(*m)}
 	if err := checkSubject(encoded.Subject); err != nil {
 		return nil, err
 	}
 	encoded.Data = m.Payload
-	encoded.Header = make(client.Header, 12)
+	encoded.Header = make(client.Header, usualHeaders)
+	values := make([]string, 0, usualHeaders)
+	set := func(name, value string) {
+		values = append(values, value)
+		last := len(values) - 1
+		encoded.Header[name] = values[last : last+1 : last+1]
+	}
 	var bad error
-	err := cloudevents.Write(p.cfg.Source, m, cloudevents.Writer{
+	err := cloudevents.Write(p.cfg.Source, *m, cloudevents.Writer{
 		Attribute: func(name, value string) {
-			encoded.Header[prefix+name] = []string{cloudevents.Encode(value)}
+			header, known := p.names[name]
+			if !known {
+				header = prefix + name
+			}
+			set(header, cloudevents.Encode(value))
 		},
 		Header: func(name, value string) {
 			if reserved(name) || !cloudevents.IsText(name, value) {
 				bad = fmt.Errorf("nats: the header %q can't be sent: it is the publisher's own, or no printable ASCII", name)
 				return
 			}
-			encoded.Header[name] = []string{value}
+			set(name, value)
 		},
 	})
 	if err != nil {
@@ -40,7 +64,7 @@ func (p *Publisher) encode(m outbox.Message) (*client.Msg, error) {
 	if bad != nil {
 		return nil, bad
 	}
-	encoded.Header[client.MsgIdHdr] = []string{cloudevents.Encode(m.ID)}
+	set(client.MsgIdHdr, cloudevents.Encode(m.ID))
 	return encoded, nil
 }
 
