@@ -27,19 +27,29 @@ func attributeNames() map[string]string {
 // usualHeaders is how many headers most messages have at most.
 const usualHeaders = 14
 
+// envelope is what is sent of a message. It can be used again for another one.
+type envelope struct {
+	msg    client.Msg
+	values []string
+}
+
+// set sets a header.
+func (e *envelope) set(name, value string) {
+	e.values = append(e.values, value)
+	last := len(e.values) - 1
+	e.msg.Header[name] = e.values[last : last+1 : last+1]
+}
+
 // encode makes what is sent of a message.
-func (p *Publisher) encode(m *outbox.Message) (*client.Msg, error) {
-	encoded := &client.Msg{Subject: p.cfg.Subject(*m)}
-	if err := checkSubject(encoded.Subject); err != nil {
-		return nil, err
+func (p *Publisher) encode(e *envelope, m *outbox.Message) error {
+	if e.msg.Header == nil {
+		e.msg.Header, e.values = make(client.Header, usualHeaders), make([]string, 0, usualHeaders)
 	}
-	encoded.Data = m.Payload
-	encoded.Header = make(client.Header, usualHeaders)
-	values := make([]string, 0, usualHeaders)
-	set := func(name, value string) {
-		values = append(values, value)
-		last := len(values) - 1
-		encoded.Header[name] = values[last : last+1 : last+1]
+	clear(e.msg.Header)
+	e.values = e.values[:0]
+	e.msg.Subject, e.msg.Data = p.cfg.Subject(*m), m.Payload
+	if err := checkSubject(e.msg.Subject); err != nil {
+		return err
 	}
 	var bad error
 	err := cloudevents.Write(p.cfg.Source, *m, cloudevents.Writer{
@@ -48,24 +58,24 @@ func (p *Publisher) encode(m *outbox.Message) (*client.Msg, error) {
 			if !known {
 				header = prefix + name
 			}
-			set(header, cloudevents.Encode(value))
+			e.set(header, cloudevents.Encode(value))
 		},
 		Header: func(name, value string) {
 			if reserved(name) || !cloudevents.IsText(name, value) {
 				bad = fmt.Errorf("nats: the header %q can't be sent: it is the publisher's own, or no printable ASCII", name)
 				return
 			}
-			set(name, value)
+			e.set(name, value)
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("nats: %w", err)
+		return fmt.Errorf("nats: %w", err)
 	}
 	if bad != nil {
-		return nil, bad
+		return bad
 	}
-	set(client.MsgIdHdr, cloudevents.Encode(m.ID))
-	return encoded, nil
+	e.set(client.MsgIdHdr, cloudevents.Encode(m.ID))
+	return nil
 }
 
 // reserved are the names of headers that mean something to the server, or to Decode.

@@ -19,8 +19,8 @@ import (
 
 // pipeline is one call of Publish message by message: those of a key one after the
 // other, up to Config.Concurrency keys at once. It belongs to the goroutine of the
-// call; beside it one goroutine writes, which may hang in a write, and the client's
-// brings the answers.
+// call; beside it one goroutine encodes and writes, which may hang in a write, and the
+// client's brings the answers.
 type pipeline struct {
 	p       *Publisher
 	ctx     context.Context
@@ -33,14 +33,14 @@ type pipeline struct {
 	// ready are the places of messages that may be begun, and next is the place of the
 	// message behind one in its key; 0: none.
 	ready, next []int32
-	sent        []*client.Msg // those under way, by their places
+	sent        []bool // those under way, by their places
 	underway    int
 	// rest, when it is set, is the result of what is not begun yet.
 	rest *relay.Result
 
 	id     string // of the call
 	prefix string // of the reply subjects
-	writes chan []*client.Msg
+	writes chan []int32
 	over   atomic.Bool
 	mail   mailbox
 }
@@ -52,11 +52,14 @@ type mailbox struct {
 	signal chan struct{} // has room for one
 }
 
-// answer is what became of the message in a place.
+// answer is what became of the message in a place: an answer, an error of the client's
+// with the subject that it was sent to, or a result where it was not even sent.
 type answer struct {
-	place int
-	msg   *client.Msg
-	err   error
+	place   int
+	msg     *client.Msg
+	err     error
+	subject string
+	result  *relay.Result
 }
 
 func (b *mailbox) put(a answer) {
@@ -84,8 +87,8 @@ func (b *mailbox) take(empty []answer) []answer {
 // publishSingly publishes message by message.
 func (p *Publisher) publishSingly(ctx context.Context, batch []outbox.Message) []relay.Result {
 	c := &pipeline{
-		p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]*client.Msg, len(batch)),
-		writes: make(chan []*client.Msg, len(batch)), mail: mailbox{signal: make(chan struct{}, 1)},
+		p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)),
+		writes: make(chan []int32, len(batch)), mail: mailbox{signal: make(chan struct{}, 1)},
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		c.begin = time.Now().Add(time.Until(deadline) / 2)
@@ -158,17 +161,33 @@ func (p *Publisher) receive(m *client.Msg) {
 // write writes what the call hands over. The client may hang in a write, until
 // Config.Timeout, when the call has ended long since.
 func (c *pipeline) write() {
-	for messages := range c.writes {
-		for _, m := range messages {
+	var e envelope // the client copies what it writes
+	for places := range c.writes {
+		for _, place := range places {
 			if c.over.Load() {
 				return
 			}
-			if err := c.p.conn.PublishMsg(m); err != nil {
-				place, _ := strconv.Atoi(m.Reply[len(c.prefix):])
-				c.mail.put(answer{place: place, err: err})
+			if failed := c.encode(&e, int(place)); failed != nil {
+				c.mail.put(answer{place: int(place), result: failed})
+			} else if err := c.p.conn.PublishMsg(&e.msg); err != nil {
+				c.mail.put(answer{place: int(place), err: err, subject: e.msg.Subject})
 			}
 		}
 	}
+}
+
+// encode makes what is sent of a message. The subject is a function of the user's.
+func (c *pipeline) encode(e *envelope, place int) (failed *relay.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			failed = &relay.Result{Outcome: relay.Unknown, Err: &relay.PanicError{Value: p, Stack: debug.Stack()}}
+		}
+	}()
+	if err := c.p.encode(e, &c.batch[place]); err != nil {
+		return &relay.Result{Outcome: relay.Refused, Err: err}
+	}
+	e.msg.Reply = c.prefix + strconv.Itoa(place)
+	return nil
 }
 
 // run publishes until all is known, or nobody can be told any more.
@@ -208,70 +227,45 @@ func (c *pipeline) fill() {
 			c.rest = &relay.Result{Outcome: relay.Unavailable, Err: named(errNotConnected)}
 		}
 	}
-	var messages []*client.Msg
+	var places []int32
 	for len(c.ready) > 0 && c.underway < c.p.cfg.Concurrency {
-		place := int(c.ready[0])
+		place := c.ready[0]
 		c.ready = c.ready[1:]
 		if c.rest != nil {
-			c.result(place, *c.rest)
+			c.result(int(place), *c.rest)
 			continue
 		}
-		m, err := c.encode(place)
-		if err != nil {
-			c.result(place, *err)
-			continue
-		}
-		c.sent[place] = m
+		c.sent[place] = true
 		c.underway++
-		if messages = append(messages, m); len(messages) == chunk {
-			c.writes <- messages
-			messages = nil
-		}
+		places = append(places, place)
 	}
-	if len(messages) > 0 {
-		c.writes <- messages
+	if len(places) > 0 {
+		c.writes <- places
 	}
-}
-
-// chunk is how many messages are handed to the writer at once, which writes them while
-// others are encoded.
-const chunk = 32
-
-// encode makes what is sent of a message. The subject is a function of the user's.
-func (c *pipeline) encode(place int) (m *client.Msg, failed *relay.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			failed = &relay.Result{Outcome: relay.Unknown, Err: &relay.PanicError{Value: p, Stack: debug.Stack()}}
-		}
-	}()
-	m, err := c.p.encode(&c.batch[place])
-	if err != nil {
-		return nil, &relay.Result{Outcome: relay.Refused, Err: err}
-	}
-	m.Reply = c.prefix + strconv.Itoa(place)
-	return m, nil
 }
 
 // settle says what became of a message that was under way.
 func (c *pipeline) settle(a answer) {
-	m := c.sent[a.place]
-	if m == nil {
+	if !c.sent[a.place] {
 		return // it was answered before
 	}
-	c.sent[a.place] = nil
+	c.sent[a.place] = false
 	c.underway--
+	m := &c.batch[a.place]
 	switch {
+	case a.result != nil:
+		c.result(a.place, *a.result)
 	case a.err != nil:
 		if neverSent(a.err) {
 			a.err = notSentError{a.err}
 		}
-		c.result(a.place, c.p.failed(c.ctx, m, a.err))
+		c.result(a.place, c.p.failed(c.ctx, a.subject, m, a.err))
 	case c.p.confirms(a.msg.Data):
 		c.result(a.place, relay.Result{Outcome: relay.Stored})
 	case len(a.msg.Data) == 0 && a.msg.Header.Get("Status") == "503":
-		c.result(a.place, c.p.failed(c.ctx, m, client.ErrNoResponders))
+		c.result(a.place, c.p.failed(c.ctx, c.p.cfg.Subject(*m), m, client.ErrNoResponders))
 	default:
-		c.result(a.place, c.p.classify(c.batch[a.place], a.msg))
+		c.result(a.place, c.p.classify(m, a.msg))
 	}
 }
 
@@ -302,8 +296,8 @@ func (c *pipeline) lost(why error) {
 	for _, a := range c.mail.take(nil) { // what came just before
 		c.settle(a)
 	}
-	for place, m := range c.sent {
-		if m != nil {
+	for place, under := range c.sent {
+		if under {
 			c.settle(answer{place: place, err: why})
 		}
 	}
