@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -136,20 +137,29 @@ func decodeHeaders(encoded []byte) (headers map[string]string, err error) {
 	return headers, err
 }
 
-// decodeMessage reads the columns of messageColumns.
+// decodeMessage reads the columns of messageColumns. The texts share their memory.
 func decodeMessage(position int64, row [][]byte) (driver.Message, error) {
 	headers, err := decodeHeaders(row[7])
-	return driver.Message{
-		Position:      position,
-		ID:            string(row[0]),
-		Topic:         string(row[1]),
-		Key:           string(row[2]),
-		Type:          string(row[3]),
-		AggregateType: string(row[4]),
-		AggregateID:   string(row[5]),
-		Sequence:      number(row[6]),
-		Headers:       headers,
-		CreatedAt:     timeOf(row[8]).Round(time.Microsecond),
-		Payload:       blob(row[9]),
-	}, err
+	m := driver.Message{
+		Position:  position,
+		Sequence:  number(row[6]),
+		Headers:   headers,
+		CreatedAt: timeOf(row[8]).Round(time.Microsecond),
+		Payload:   blob(row[9]),
+	}
+	size := 0
+	for _, text := range row[:6] {
+		size += len(text)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, text := range row[:6] {
+		b.Write(text)
+	}
+	all := b.String()
+	for i, to := range [...]*string{&m.ID, &m.Topic, &m.Key, &m.Type, &m.AggregateType, &m.AggregateID} {
+		n := len(row[i])
+		*to, all = all[:n], all[n:]
+	}
+	return m, err
 }

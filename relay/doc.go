@@ -30,7 +30,10 @@
 // # The happy path
 //
 // A batch costs one Scan, one Publish and one Settle, which moves the cursor to
-// the batch's end; nothing is written for a single message. A commit of the same
+// the batch's end; nothing is written for a single message. They overlap: while a batch
+// is being published the next one is scanned, and when it has been, its Publish begins
+// as soon as the one before has been answered, beside its Settle. There is one Publish
+// of new messages at a time, and batches are settled in order. A commit of the same
 // process wakes the relay (Log.Subscribe), commits of others are found by polling,
 // or by Wake where somebody carries the signal.
 //
@@ -102,7 +105,8 @@
 //	Foreign   another's lease stands
 //	Owned     this relay has the newest epoch, and its lease stands as far as it knows
 //	Unsure    as Owned, but the log has not confirmed it for half of the lease
-//	          (or two polls): nothing is published before it does
+//	          (or two polls): nothing is published before it does, and what has been
+//	          answered is settled first
 //	Draining  as Owned, but nothing new is begun
 //	Lost      another has a newer epoch, or the log is not the one that it was
 //
@@ -181,6 +185,8 @@
 //   - Before Publish, or before any message was stored: it publishes them.
 //   - After some were stored, before Settle: it publishes the batch again, from
 //     its beginning; those that were stored are repeated.
+//   - Before the Settle of a batch, while the next one is being published: it publishes
+//     both again, from the beginning of the first.
 //   - During Settle: it is one transaction, so one of its neighbours is the case.
 //     A relay that lives on and only lost the answer repeats the Settle, which
 //     changes nothing the second time.

@@ -31,13 +31,23 @@ func (f *flight) fresh() bool { return f.held == nil }
 // launch lets the publisher have a flight. A relay that can't be sure any more
 // that it still has the lease, because it was paused, asks first.
 func (s *session) launch(f *flight) error {
-	if s.cfg.Now().Sub(s.confirmedAt) > s.sure() {
+	if s.unsure(s.cfg.Now()) {
 		if err := s.confirm(); err != nil {
 			return err
 		}
 	}
+	s.start(f)
+	return nil
+}
+
+// start is launch of a relay that is sure. What is behind a new batch is scanned
+// meanwhile.
+func (s *session) start(f *flight) {
 	if f.fresh() {
 		s.fresh = f
+		if s.scanDue && s.ahead == nil {
+			s.lookAhead()
+		}
 	} else {
 		s.retries++
 		s.held.flying += len(f.messages)
@@ -46,7 +56,6 @@ func (s *session) launch(f *flight) error {
 		f.results = s.publish(f.messages)
 		s.landed <- f
 	}()
-	return nil
 }
 
 // landing notes that the publisher is done with a flight.
@@ -65,6 +74,7 @@ func (s *session) land(f *flight) error {
 	var v verdict
 	if f.fresh() {
 		v = s.judgeFresh(f)
+		s.launchAhead()
 	} else {
 		v = s.judgeRetried(f)
 	}
@@ -108,41 +118,70 @@ func padded(results []Result, n int, err error) []Result {
 	return results
 }
 
-// startFresh reads the log and publishes what is new, unless a new batch is being
-// published.
+// startFresh reads the log and publishes what is new. While a new batch is being
+// published it only reads.
 func (s *session) startFresh(ctx context.Context) error {
-	if s.fresh != nil || !s.scanDue {
-		return nil
-	}
-	f := &flight{}
-	query := outbox.Query{After: s.position, Limit: s.cfg.BatchSize, Topics: s.cfg.Topics, Share: s.lease.Of()}
-	err := s.persist(ctx, "scan", func() (err error) {
-		f.scanned, f.next, err = s.cfg.Log.Scan(ctx, query)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	// A log that leaves some out may stop before its end and have less than a full
-	// batch.
-	s.scanDue = len(f.scanned) >= s.cfg.BatchSize || !query.All() && f.next > s.position
-	if len(f.scanned) == 0 {
-		s.unsaved = s.unsaved || f.next > s.position
-		s.position = f.next
-		return nil
-	}
-	f.skipped = make([]bool, len(f.scanned))
-	f.messages = make([]outbox.Message, 0, len(f.scanned))
-	for i := range f.scanned {
-		f.skipped[i] = s.held.get(slotOfMessage(&f.scanned[i])) != nil
-		if !f.skipped[i] {
-			f.messages = append(f.messages, f.scanned[i])
+	if s.fresh != nil {
+		if s.scanDue && s.ahead == nil {
+			s.lookAhead()
 		}
+		return nil
 	}
+	a := s.takeAhead()
+	if a == nil && !s.scanDue {
+		return nil
+	}
+	if a == nil {
+		a = &ahead{query: s.query(s.position)}
+		err := s.persist(ctx, "scan", func() (err error) {
+			a.messages, a.next, err = s.cfg.Log.Scan(ctx, a.query)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		s.scanDue = false
+	}
+	s.mayHaveMore(a.query, a.messages, a.next)
+	if len(a.messages) == 0 {
+		s.unsaved = s.unsaved || a.next > s.position
+		s.position = a.next
+		return nil
+	}
+	f := s.prepare(a.messages, a.next)
 	if len(f.messages) == 0 {
 		return s.land(f)
 	}
 	return s.launch(f)
+}
+
+// mayHaveMore notes whether the log is to be scanned again: one that leaves some out may
+// stop before its end and have less than a full batch.
+func (s *session) mayHaveMore(query outbox.Query, messages []outbox.Message, next int64) {
+	s.scanDue = s.scanDue || len(messages) >= query.Limit || !query.All() && next > query.After
+}
+
+// prepare makes a new batch, without what has to wait for a held key.
+func (s *session) prepare(scanned []outbox.Message, next int64) *flight {
+	f := &flight{scanned: scanned, next: next, skipped: make([]bool, len(scanned))}
+	skipped := 0
+	for i := range scanned {
+		if s.held.get(slotOfMessage(&scanned[i])) != nil {
+			f.skipped[i] = true
+			skipped++
+		}
+	}
+	if skipped == 0 {
+		f.messages = scanned
+		return f
+	}
+	f.messages = make([]outbox.Message, 0, len(scanned)-skipped)
+	for i := range scanned {
+		if !f.skipped[i] {
+			f.messages = append(f.messages, scanned[i])
+		}
+	}
+	return f
 }
 
 // startRetries publishes held messages that are due.

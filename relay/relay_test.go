@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,10 +175,9 @@ func TestP20_KOfNAcknowledgedThenClosed(t *testing.T) {
 func TestRunSurvivesALogThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		calls := 0
+		var calls atomic.Int64
 		r := f.run(relay.Config{Log: &faultyLog{Log: f.log, fault: func(op string) (error, error) {
-			calls++
-			switch calls % 3 {
+			switch calls.Add(1) % 3 {
 			case 0:
 				return errors.New("before"), nil
 			case 1:

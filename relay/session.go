@@ -14,9 +14,9 @@ import (
 // landed.
 type session struct {
 	*Relay
-	// work is the context of publishers' calls, and settling that of writes to the
-	// log: both go on for a while after the session's context ended.
-	work, settling context.Context
+	// serving ends when nothing new is begun any more. work is the context of publishers'
+	// calls, and settling that of writes to the log: both go on for a while afterwards.
+	serving, work, settling context.Context
 
 	lease outbox.Lease
 	// position is how far the log was looked at; saved is what of it the log knows,
@@ -29,6 +29,7 @@ type session struct {
 
 	landed  chan *flight
 	fresh   *flight // the new batch that is being published
+	ahead   *ahead  // what may be behind it
 	retries int     // how many batches of held messages are being published
 
 	// wake has room for one signal: more would say nothing new.
@@ -70,6 +71,7 @@ func newSession(r *Relay, lease outbox.Lease) *session {
 // fails for good, and then hands the partition over. began is when the lease was
 // asked for.
 func (s *session) serve(ctx context.Context, began time.Time) error {
+	s.serving = ctx
 	var cancelWork, cancelSettling context.CancelFunc
 	s.work, cancelWork = lingering(ctx, s.cfg.DrainTimeout)
 	defer cancelWork()
@@ -81,6 +83,7 @@ func (s *session) serve(ctx context.Context, began time.Time) error {
 	err := s.run(ctx, began)
 	cancelWork()
 	s.discardFlights()
+	s.forgetAhead()
 	if s.failed == nil && s.lease.TTL > 0 {
 		if err := s.cfg.Log.Release(s.settling, s.lease); err != nil {
 			s.cfg.Logger.WarnContext(ctx, "relay: the lease could not be released, and has to expire",
@@ -110,7 +113,7 @@ func (s *session) signal() {
 
 // run is serve without the end of flights that an error leaves.
 func (s *session) run(ctx context.Context, began time.Time) error {
-	err := s.start(ctx, began)
+	err := s.begin(ctx, began)
 	if err == nil {
 		err = s.loop(ctx)
 	}
@@ -120,7 +123,7 @@ func (s *session) run(ctx context.Context, began time.Time) error {
 	return s.drain()
 }
 
-func (s *session) start(ctx context.Context, began time.Time) error {
+func (s *session) begin(ctx context.Context, began time.Time) error {
 	now := s.cfg.Now()
 	s.confirmedAt = began
 	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
@@ -192,7 +195,7 @@ func (s *session) untilNext() time.Duration {
 	if renewAt, ok := s.renewAt(); ok {
 		next = earlier(next, renewAt)
 	}
-	if s.scanDue && s.fresh == nil {
+	if (s.scanDue || s.ahead != nil) && s.fresh == nil {
 		next = earlier(next, s.resumeAt)
 	}
 	if due, ok := s.held.nextDue(now); ok && s.retries < s.cfg.Retries {
@@ -224,6 +227,9 @@ func (s *session) sure() time.Duration {
 	}
 	return 2 * s.cfg.PollInterval
 }
+
+// unsure reports whether that is over.
+func (s *session) unsure(now time.Time) bool { return now.Sub(s.confirmedAt) > s.sure() }
 
 // poll looks for what nobody announces.
 func (s *session) poll(ctx context.Context, now time.Time) error {

@@ -19,7 +19,7 @@ type verdict struct {
 }
 
 type tried struct {
-	message outbox.Message
+	message *outbox.Message
 	result  Result
 	// hold is what the message is held as, where it was not delivered.
 	hold outbox.Hold
@@ -32,7 +32,7 @@ func (v *verdict) empty() bool {
 // judgeFresh decides on a new batch. The cursor passes all of it; what was not
 // delivered is held, and so is what comes behind in its key.
 func (s *session) judgeFresh(f *flight) verdict {
-	v := verdict{settlement: outbox.Settlement{Position: f.next}}
+	v := verdict{settlement: outbox.Settlement{Position: f.next}, tried: make([]tried, 0, len(f.messages))}
 	now, worked := s.cfg.Now(), f.worked()
 	results := f.results
 	for i := range f.scanned {
@@ -55,13 +55,13 @@ func (s *session) judgeFresh(f *flight) verdict {
 			break
 		}
 		if result.Outcome.Delivered() {
-			v.tried = append(v.tried, tried{message: *m, result: result})
+			v.tried = append(v.tried, tried{message: m, result: result})
 			continue
 		}
 		hold = s.hold(hold, result, worked || f.skipped[i], now)
 		s.held.set(at, phaseOf(hold.State), hold.NextAt).more = false
 		v.settlement.Hold = append(v.settlement.Hold, hold)
-		v.tried = append(v.tried, tried{message: *m, result: result, hold: hold})
+		v.tried = append(v.tried, tried{message: m, result: result, hold: hold})
 	}
 	s.recovered(&v)
 	if v.settlement.Position > 0 {
@@ -95,7 +95,7 @@ func (s *session) judgeRetried(f *flight) verdict {
 		}
 		if result.Outcome.Delivered() {
 			v.settlement.Release = append(v.settlement.Release, row.Position)
-			v.tried = append(v.tried, tried{message: row.Message, result: result})
+			v.tried = append(v.tried, tried{message: &f.held[i].Message, result: result})
 			continue
 		}
 		if result.Outcome == Unavailable {
@@ -105,7 +105,7 @@ func (s *session) judgeRetried(f *flight) verdict {
 		s.held.set(at, phaseOf(hold.State), hold.NextAt)
 		stopped[at] = true
 		v.settlement.Hold = append(v.settlement.Hold, hold)
-		v.tried = append(v.tried, tried{message: row.Message, result: result, hold: hold})
+		v.tried = append(v.tried, tried{message: &f.held[i].Message, result: result, hold: hold})
 	}
 	for _, row := range f.held {
 		if at := slotOf(row.Key, row.Position); !stopped[at] {
@@ -226,12 +226,12 @@ func (s *session) tell(v verdict) {
 	for _, t := range v.tried {
 		switch t.result.Outcome {
 		case Stored, Duplicate:
-			s.cfg.Observer.Delivered(t.message, now.Sub(t.message.CreatedAt))
+			s.cfg.Observer.Delivered(*t.message, now.Sub(t.message.CreatedAt))
 			continue
 		case NotTried, Unavailable:
 			continue
 		}
-		s.cfg.Observer.Failed(t.message, t.hold.Attempts, t.result)
+		s.cfg.Observer.Failed(*t.message, t.hold.Attempts, t.result)
 		attrs := []any{"id", t.message.ID, "key", t.message.Key, "topic", t.message.Topic,
 			"attempt", t.hold.Attempts, "reason", t.hold.Reason}
 		var panicked *PanicError
@@ -239,7 +239,7 @@ func (s *session) tell(v verdict) {
 			logger.Error("relay: publisher panicked", append(attrs, "stack", string(panicked.Stack))...)
 		}
 		if t.hold.State == outbox.Parked {
-			s.cfg.Observer.Parked(t.message, t.hold.Reason)
+			s.cfg.Observer.Parked(*t.message, t.hold.Reason)
 			logger.Warn("relay: message parked", attrs...)
 			continue
 		}

@@ -103,6 +103,13 @@ func (s *Scanner[C]) Scan(ctx context.Context, query outbox.Query) (messages []o
 
 // wanted returns the wanted messages, and how far the log was looked at.
 func wanted(rows []Row, limit int) (messages []outbox.Message, next int64) {
+	n := 0
+	for i := range rows {
+		if rows[i].Wanted {
+			n++
+		}
+	}
+	messages = make([]outbox.Message, 0, min(n, limit))
 	for i := range rows {
 		if next = rows[i].Position; !rows[i].Wanted {
 			continue

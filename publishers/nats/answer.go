@@ -47,7 +47,7 @@ func (p *Publisher) answered(answer *client.Msg) (pubAck, error) {
 }
 
 // classify says what an answer to a single message means.
-func (p *Publisher) classify(m outbox.Message, answer *client.Msg) relay.Result {
+func (p *Publisher) classify(m *outbox.Message, answer *client.Msg) relay.Result {
 	ack, err := p.answered(answer)
 	switch {
 	case err != nil && ack.Stream != "": // of another stream, which has it
@@ -62,7 +62,7 @@ func (p *Publisher) classify(m outbox.Message, answer *client.Msg) relay.Result 
 	return relay.Result{Outcome: relay.Stored}
 }
 
-func (p *Publisher) classifyError(m outbox.Message, e *apiError) relay.Result {
+func (p *Publisher) classifyError(m *outbox.Message, e *apiError) relay.Result {
 	err := fmt.Errorf("nats: stream %s answered: %s (%d)", p.cfg.Stream, e.Description, e.ErrCode)
 	switch {
 	case e.ErrCode == errMessageTooLarge:
@@ -77,16 +77,16 @@ func (p *Publisher) classifyError(m outbox.Message, e *apiError) relay.Result {
 }
 
 // failed says what it means that there was no answer.
-func (p *Publisher) failed(ctx context.Context, m *client.Msg, err error) relay.Result {
+func (p *Publisher) failed(ctx context.Context, subject string, m *outbox.Message, err error) relay.Result {
 	wrapped := named(err)
 	var notSent notSentError
 	switch {
 	case errors.Is(err, client.ErrMaxPayload):
-		return relay.Result{Outcome: relay.Refused, Err: fmt.Errorf("nats: a message with a payload of %d bytes is too large: %w", len(m.Data), err)}
+		return relay.Result{Outcome: relay.Refused, Err: fmt.Errorf("nats: a message with a payload of %d bytes is too large: %w", len(m.Payload), err)}
 	case errors.Is(err, client.ErrBadSubject), errors.Is(err, client.ErrHeadersNotSupported):
 		return relay.Result{Outcome: relay.Refused, Err: wrapped}
 	case errors.Is(err, client.ErrNoResponders):
-		return p.nobodyListens(ctx, m.Subject)
+		return p.nobodyListens(ctx, subject)
 	case errors.As(err, &notSent):
 		return relay.Result{Outcome: relay.Unavailable, Err: wrapped}
 	}

@@ -44,27 +44,29 @@ type atomicCall struct {
 
 func (p *Publisher) publishAtomically(ctx context.Context, batch []outbox.Message) []relay.Result {
 	c := &atomicCall{p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), stopped: map[string]bool{}}
-	for i, m := range batch {
-		encoded, err := p.encode(m)
+	for i := range batch {
+		m := &batch[i]
+		var e envelope
+		err := p.encode(&e, m)
 		switch size := len(m.Payload); {
 		case c.isStopped(m):
 			c.results[i] = relay.Result{Outcome: relay.NotTried}
 		case err != nil:
 			c.set(i, relay.Result{Outcome: relay.Refused, Err: err})
-		case int64(encoded.Size()) > p.conn.MaxPayload() && p.conn.IsConnected():
-			c.set(i, p.failed(ctx, encoded, client.ErrMaxPayload))
+		case int64(e.msg.Size()) > p.conn.MaxPayload() && p.conn.IsConnected():
+			c.set(i, p.failed(ctx, e.msg.Subject, m, client.ErrMaxPayload))
 		default:
 			if len(c.places) == maxBatch || c.bytes+size > maxBatchBytes {
 				c.flush()
 			}
-			c.places, c.encoded, c.bytes = append(c.places, i), append(c.encoded, encoded), c.bytes+size
+			c.places, c.encoded, c.bytes = append(c.places, i), append(c.encoded, &e.msg), c.bytes+size
 		}
 	}
 	c.flush()
 	return c.results
 }
 
-func (c *atomicCall) isStopped(m outbox.Message) bool { return m.Key != "" && c.stopped[m.Key] }
+func (c *atomicCall) isStopped(m *outbox.Message) bool { return m.Key != "" && c.stopped[m.Key] }
 
 func (c *atomicCall) set(i int, r relay.Result) {
 	c.results[i] = r
@@ -122,7 +124,7 @@ func (c *atomicCall) failed(places []int, first *client.Msg, err error) {
 		c.oneByOne(places)
 		return
 	}
-	r := c.p.failed(c.ctx, first, err)
+	r := c.p.failed(c.ctx, first.Subject, &c.batch[places[0]], err)
 	c.all(places, r)
 	switch r.Outcome {
 	case relay.Unavailable:
@@ -144,7 +146,7 @@ func (c *atomicCall) oneByOne(places []int) {
 	for at, i := range places {
 		batch[at] = c.batch[i]
 	}
-	for at, r := range c.p.single.Publish(c.ctx, batch) {
+	for at, r := range c.p.publishSingly(c.ctx, batch) {
 		c.set(places[at], r)
 		if r.Outcome == relay.Unavailable && c.rest == nil {
 			c.rest = &r

@@ -47,7 +47,7 @@ type Config struct {
 	AllowMemory bool
 
 	// Concurrency is how many keys, and messages without a key, are under way at once
-	// where the stream has no atomic batches. Default: 256.
+	// where the stream has no atomic batches. Default: 1024.
 	Concurrency int
 	// Timeout bounds connecting, writing to the connection, and asking for the
 	// stream. Publish is bounded by its context. Default: 5s.
@@ -76,7 +76,7 @@ func (c Config) resolve() (Config, error) {
 		c.MinReplicas = 1
 	}
 	if c.Concurrency == 0 {
-		c.Concurrency = 256
+		c.Concurrency = 1024
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Second

@@ -21,8 +21,13 @@ type Publisher struct {
 	cfg    Config
 	conn   *client.Conn
 	js     jetstream.JetStream
-	single relay.Publisher
 	atomic bool
+	// names are those of attributes, as headers.
+	names map[string]string
+	// inbox begins the reply subjects of messages that are published one by one, and
+	// usual the stream's answers to them.
+	inbox string
+	usual []byte
 
 	// subjects are the stream's, to tell a wrong subject from an absent server.
 	subjects atomic.Pointer[[]string]
@@ -32,6 +37,8 @@ type Publisher struct {
 	broken  context.CancelFunc
 	closed  bool
 	senders sync.WaitGroup
+	calls   uint64               // how many there were
+	waiting map[string]*pipeline // those that are under way
 }
 
 // New connects, and checks the stream. Errors are ErrConfig, or tell that the servers
@@ -41,9 +48,8 @@ func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{cfg: cfg}
+	p := &Publisher{cfg: cfg, names: attributeNames(), usual: usualAnswer(cfg.Stream), waiting: map[string]*pipeline{}}
 	p.link, p.broken = context.WithCancel(context.Background())
-	p.single = relay.Each(p.publishOne, cfg.Concurrency)
 	options := append(append([]client.Option{client.Name("uow")}, cfg.Options...),
 		client.MaxReconnects(-1),
 		client.ReconnectWait(100*time.Millisecond),
@@ -75,6 +81,10 @@ func (p *Publisher) open(ctx context.Context) error {
 	stream, err := p.cfg.openStream(ctx, p.js)
 	if err != nil {
 		return err
+	}
+	p.inbox = p.conn.NewInbox() + "."
+	if _, err := p.conn.Subscribe(p.inbox+"*.*", p.receive); err != nil {
+		return fmt.Errorf("nats: subscribe to answers: %w", err)
 	}
 	config := stream.CachedInfo().Config
 	p.atomic = config.AllowAtomicPublish
@@ -109,20 +119,7 @@ func (p *Publisher) Publish(ctx context.Context, batch []outbox.Message) []relay
 	if p.atomic && len(batch) > 1 {
 		return p.publishAtomically(ctx, batch)
 	}
-	return p.single.Publish(ctx, batch)
-}
-
-// publishOne publishes a message and waits for what becomes of it.
-func (p *Publisher) publishOne(ctx context.Context, m outbox.Message) relay.Result {
-	encoded, err := p.encode(m)
-	if err != nil {
-		return relay.Result{Outcome: relay.Refused, Err: err}
-	}
-	answer, err := p.exchange(ctx, []*client.Msg{encoded})
-	if err != nil {
-		return p.failed(ctx, encoded, err)
-	}
-	return p.classify(m, answer)
+	return p.publishSingly(ctx, batch)
 }
 
 // notSentError is about messages that were certainly not sent.

@@ -11,7 +11,6 @@ package cloudevents
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -51,7 +50,8 @@ func Write(source string, m outbox.Message, w Writer) error {
 		}
 	}
 	if m.Sequence > 0 {
-		w.Attribute("sequence", fmt.Sprintf("%020d", m.Sequence))
+		digits := strconv.FormatInt(m.Sequence, 10)
+		w.Attribute("sequence", "00000000000000000000"[len(digits):]+digits)
 	}
 	for name, value := range m.Headers {
 		if isExtension(name) && value != "" {

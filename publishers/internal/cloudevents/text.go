@@ -8,7 +8,7 @@ import "strings"
 // Encode percent-encodes what is not printable ASCII, and the percent sign, the space
 // and the double quote.
 func Encode(value string) string {
-	if !strings.ContainsFunc(value, func(r rune) bool { return r > 0x7e || mustEncode(byte(r)) }) {
+	if isPlain(value) {
 		return value
 	}
 	const hex = "0123456789ABCDEF"
@@ -23,6 +23,16 @@ func Encode(value string) string {
 		b.WriteByte(value[i])
 	}
 	return b.String()
+}
+
+// isPlain reports whether a value is encoded as it is.
+func isPlain(value string) bool {
+	for i := range len(value) {
+		if mustEncode(value[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func mustEncode(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
