@@ -186,6 +186,7 @@ func consumerSlow(k *consumerKit) {
 	slow, failing := k.message("slow", 0), k.message("failing", 0)
 	entered, leave := newGate(), newGate()
 	handle := hooks{
+		shared: true,
 		before: func(ctx context.Context, m consumer.Message) error {
 			if m.ID == failing.ID && k.times(failing) == 1 {
 				return errFail

@@ -31,7 +31,7 @@ func consumerTakesOver(k *consumerKit) {
 	var dead atomic.Bool
 	var byFirst, bySecond atomic.Int64
 	stuck, killed := newGate(), newGate()
-	first := k.consume(l.address(), hooks{before: func(ctx context.Context, _ consumer.Message) error {
+	first := k.consume(l.address(), hooks{shared: true, before: func(ctx context.Context, _ consumer.Message) error {
 		byFirst.Add(1)
 		if !dead.Load() {
 			return nil
@@ -42,7 +42,7 @@ func consumerTakesOver(k *consumerKit) {
 		}
 		return errFail // nothing of a dead consumer takes effect
 	}})
-	second := k.consume(k.h.Address, hooks{before: func(context.Context, consumer.Message) error {
+	second := k.consume(k.h.Address, hooks{shared: true, before: func(context.Context, consumer.Message) error {
 		bySecond.Add(1)
 		return nil
 	}})
@@ -83,6 +83,7 @@ func consumerBounded(k *consumerKit) {
 	const prefetch = 4
 	stuck, leave := newGate(), newGate()
 	first := k.consume(k.h.Address, hooks{
+		shared: true,
 		before: func(ctx context.Context, _ consumer.Message) error {
 			stuck.open()
 			return leave.pass(ctx)
@@ -92,7 +93,7 @@ func consumerBounded(k *consumerKit) {
 	batch := k.spread("many", 40)
 	k.publish(batch...)
 	k.await("a message should be handled", stuck.c)
-	second := k.consume(k.h.Address, hooks{})
+	second := k.consume(k.h.Address, hooks{shared: true})
 	done := 0
 	if !k.eventually(func() bool { done = len(k.effects()); return done >= len(batch)-prefetch }) {
 		k.broken("the other should handle %d messages; it has handled %d", len(batch)-prefetch, done)

@@ -47,8 +47,9 @@ type Queue struct {
 	Garbage func(ctx context.Context) error
 	// Open returns a consumer of the group that connects to the address, Harness.Address
 	// or a link to it, and puts what is refused where Dead finds it. It honours the
-	// Config. The check closes it. Required.
-	Open func(ctx context.Context, address string, cfg consumer.Config) (ClosingConsumer, error)
+	// Config. Others of the group run at the same time only where shared is set. The check
+	// closes it. Required.
+	Open func(ctx context.Context, address string, shared bool, cfg consumer.Config) (ClosingConsumer, error)
 	// Waiting returns how many messages the broker has that the group has not
 	// acknowledged, whether they were delivered or not. Required.
 	Waiting func(ctx context.Context) (int, error)

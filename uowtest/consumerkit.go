@@ -114,6 +114,7 @@ type hooks struct {
 	inside func(ctx context.Context, m consumer.Message) error // in it, with the effect made
 	after  func(m consumer.Message) error                      // after its commit
 	change func(cfg *consumer.Config)
+	shared bool // others run at the same time
 }
 
 // consuming is a consumer that runs.
@@ -141,7 +142,7 @@ func (k *consumerKit) consumeIn(ctx context.Context, address string, h hooks) *c
 	if h.change != nil {
 		h.change(&cfg)
 	}
-	c, err := k.queue.Open(ctx, address, cfg)
+	c, err := k.queue.Open(ctx, address, h.shared, cfg)
 	k.must("open a consumer", err)
 	r := &consuming{k: k, c: c, ended: make(chan struct{})}
 	ctx, r.cancel = context.WithCancel(ctx)

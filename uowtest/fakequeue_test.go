@@ -338,7 +338,7 @@ func newConsumerHarness(t testing.TB, f consumerFault) ConsumerHarness {
 					q.store(fakeEntry{Garbage: true})
 					return nil
 				},
-				Open: func(_ context.Context, address string, cfg consumer.Config) (ClosingConsumer, error) {
+				Open: func(_ context.Context, address string, _ bool, cfg consumer.Config) (ClosingConsumer, error) {
 					return newFakeConsumer(address, cfg, &f)
 				},
 				Waiting: func(context.Context) (int, error) {

@@ -49,8 +49,10 @@ func consumerHarness(address string, js func(t testing.TB) jetstream.JetStream) 
 					_, err := js.Publish(ctx, name+".garbage", []byte("no message"))
 					return err
 				},
-				Open: func(ctx context.Context, address string, cfg consumer.Config) (uowtest.ClosingConsumer, error) {
-					return nats.NewConsumer(ctx, consumerConfig(name, dead, address, cfg))
+				Open: func(ctx context.Context, address string, shared bool, cfg consumer.Config) (uowtest.ClosingConsumer, error) {
+					c := consumerConfig(name, dead, address, cfg)
+					c.Shared = shared
+					return nats.NewConsumer(ctx, c)
 				},
 				Waiting: func(ctx context.Context) (int, error) { return waiting(ctx, js, name) },
 				Dead: func(ctx context.Context) (all []uowtest.DeadLetter, err error) {
