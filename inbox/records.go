@@ -37,7 +37,7 @@ type record struct {
 	ID       string
 	Mark     *Mark     `json:",omitempty"`
 	Stream   *place    `json:",omitempty"`
-	Consumer *consumer `json:",omitempty"`
+	Consumer *consumerState `json:",omitempty"`
 }
 
 // Mark says that a consumer has handled a message.
@@ -65,8 +65,8 @@ type place struct {
 	Last           int64
 }
 
-// consumer is what a consumer has forgotten.
-type consumer struct {
+// consumerState is what a consumer has forgotten.
+type consumerState struct {
 	// Forgotten is the time of the newest message whose mark was deleted.
 	Forgotten time.Time
 	// Trims counts them, so that of two at once one fails.

@@ -50,7 +50,7 @@ func (in *Inbox) trim(ctx context.Context, u *uow.Unit, limit int) (int, error) 
 		return 0, err
 	}
 	if len(known) == 0 {
-		known = []*record{{ID: in.cfg.Consumer, Consumer: &consumer{}}}
+		known = []*record{{ID: in.cfg.Consumer, Consumer: &consumerState{}}}
 		if err := records.Add(known[0]); err != nil {
 			return 0, err
 		}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"math"
+	"math/rand/v2"
 	"time"
 )
 
@@ -21,6 +22,17 @@ type Backoff struct {
 	// none.
 	Jitter float64
 }
+
+// Resolve returns the Backoff with its defaults, or an ErrConfig. It is for what waits
+// as a relay does.
+func (b Backoff) Resolve() (Backoff, error) {
+	b = b.withDefaults()
+	return b, b.validate()
+}
+
+// Delay returns the wait after so many failed attempts, shortened by chance. The Backoff
+// must be resolved.
+func (b Backoff) Delay(attempts int) time.Duration { return b.delay(attempts, rand.Float64()) }
 
 func (b Backoff) withDefaults() Backoff {
 	if b.Min == 0 {

@@ -61,18 +61,18 @@ func claims() map[string]inbox.Claim {
 	return map[string]inbox.Claim{"BeforeHandling": inbox.BeforeHandling, "AtCommit": inbox.AtCommit}
 }
 
-// consumer is an inbox, whose handlers change accounts.
-type consumer struct {
+// handling is an inbox, whose handlers change accounts.
+type handling struct {
 	*inbox.Inbox
 	k  *kit
 	db *uow.DB
 }
 
-func (k *kit) consumer(db *uow.DB, records *inbox.Records, cfg inbox.Config) *consumer {
+func (k *kit) consumer(db *uow.DB, records *inbox.Records, cfg inbox.Config) *handling {
 	k.Helper()
 	in, err := inbox.New(db, records, cfg)
 	k.must("making an inbox", err)
-	return &consumer{in, k, db}
+	return &handling{in, k, db}
 }
 
 // process is the database as another process has it: nothing is shared but what
@@ -96,7 +96,7 @@ func (k *kit) pay(id string) func(ctx context.Context, u *uow.Unit) error {
 }
 
 // handled demands that a delivery handles the message.
-func (c *consumer) handled(m inbox.Message, fn func(ctx context.Context, u *uow.Unit) error) inbox.Receipt {
+func (c *handling) handled(m inbox.Message, fn func(ctx context.Context, u *uow.Unit) error) inbox.Receipt {
 	c.k.Helper()
 	r, err := c.Handle(c.k.Context(), m, fn)
 	if err != nil || r.Duplicate {
@@ -106,7 +106,7 @@ func (c *consumer) handled(m inbox.Message, fn func(ctx context.Context, u *uow.
 }
 
 // duplicate demands that a delivery is a duplicate.
-func (c *consumer) duplicate(m inbox.Message) {
+func (c *handling) duplicate(m inbox.Message) {
 	c.k.Helper()
 	r, err := c.Handle(c.k.Context(), m, func(context.Context, *uow.Unit) error {
 		c.k.broken("message %s was handled a second time", m.ID)
@@ -118,7 +118,7 @@ func (c *consumer) duplicate(m inbox.Message) {
 }
 
 // refused demands that a delivery is refused.
-func (c *consumer) refused(m inbox.Message, want error) {
+func (c *handling) refused(m inbox.Message, want error) {
 	c.k.Helper()
 	r, err := c.Handle(c.k.Context(), m, func(context.Context, *uow.Unit) error {
 		c.k.broken("message %s was handled, and should have been refused with %v", m.ID, want)
@@ -174,7 +174,7 @@ func onceAmongProcesses(k *kit) {
 		}
 		k.save(ids...)
 		cfg := inbox.Config{Consumer: "c" + name, Claim: claim}
-		consumers := []*consumer{k.consumer(k.db, k.records, cfg)}
+		consumers := []*handling{k.consumer(k.db, k.records, cfg)}
 		db, records := k.process(nil, nil)
 		consumers = append(consumers, k.consumer(db, records, cfg))
 		var running, handled [messages]atomic.Int64
@@ -309,7 +309,7 @@ func resultsAreReplayed(k *kit) {
 	db, records := k.process(nil, nil)
 	other := k.consumer(db, records, inbox.Config{Consumer: "c"})
 	want := &answer{Number: 1 << 60, Text: receiptText}
-	for i, at := range []*consumer{c, c, other} {
+	for i, at := range []*handling{c, c, other} {
 		got, r, err := inbox.HandleResult(k.Context(), at.Inbox, inbox.Message{ID: "m"}, func(context.Context, *uow.Unit) (*answer, error) {
 			if i > 0 {
 				k.broken("a duplicate should not run")

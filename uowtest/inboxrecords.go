@@ -97,7 +97,7 @@ func forgottenMessages(k *kit) {
 }
 
 // wantTrims trims three at most, again and again.
-func (k *kit) wantTrims(c *consumer, want ...int) {
+func (k *kit) wantTrims(c *handling, want ...int) {
 	k.Helper()
 	for i, n := range want {
 		if got, err := c.Trim(k.Context(), 3); got != n || err != nil {

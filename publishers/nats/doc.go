@@ -1,4 +1,4 @@
-// Package nats publishes messages to a JetStream stream of NATS.
+// Package nats publishes messages to a JetStream stream of NATS, and consumes them.
 //
 //	p, err := nats.New(ctx, nats.Config{URL: "nats://localhost:4222", Stream: "EVENTS", Source: "/orders"})
 //	r, err := relay.New(relay.Config{Log: log, Publisher: p})
@@ -53,4 +53,28 @@
 // their values are percent-encoded. Headers whose names can be those of attributes are
 // attributes too. Others are sent as they are, and must be printable ASCII: a message
 // with one that is not is refused. Decode makes a message of it again.
+//
+// # Consuming
+//
+// A Consumer handles the messages of a durable pull consumer, as package consumer says:
+//
+//   - Acknowledgements are sent and not waited for. One that is lost brings the message
+//     again after AckWait. They are bound to no connection.
+//   - While messages are here, the server is told every third of AckWait that they are in
+//     progress, so handlers may take as long as they like. Those of a process that has
+//     died come to others after AckWait.
+//   - What the server has sent to a connection that broke, or to a process that died, it
+//     does not send again before AckWait is over, and would send what is newer at once.
+//     So after a break, and at the start, nothing is received until that is over or
+//     nothing is missing, which keeps the order of keys. With ConsumerConfig.Shared
+//     there is no such wait, and no such order.
+//   - JetStream gives messages of one key to several processes at once. Where order counts,
+//     let one process consume, or refuse disorder in the inbox.
+//   - A refused message is published to DeadSubject, with its headers, Dead-Letter-Reason
+//     (DeadReason reads it), Dead-Letter-Stream and Dead-Letter-Consumer; when the stream
+//     of that subject has acknowledged it, the original is terminated, of which the
+//     server tells in an advisory. A repetition within that stream's window is dropped.
+//   - The inbox' horizon must be longer than the stream keeps messages (max_age), which
+//     ConsumerConfig.Horizon checks; where it keeps them for ever, longer than consumers
+//     stand still and replays go back.
 package nats

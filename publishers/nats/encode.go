@@ -92,19 +92,3 @@ func checkSubject(subject string) error {
 	}
 	return nil
 }
-
-// Decode makes a message of what was published by this package, as a consumer gets it.
-// Its Position is not known.
-func Decode(header client.Header, data []byte) outbox.Message {
-	attributes, headers := map[string]string{}, map[string]string{}
-	for name := range header {
-		value := header.Get(name)
-		switch attribute, ok := strings.CutPrefix(name, prefix); {
-		case ok:
-			attributes[attribute] = cloudevents.Decode(value)
-		case !reserved(name):
-			headers[name] = value
-		}
-	}
-	return cloudevents.Read(attributes, headers, data)
-}

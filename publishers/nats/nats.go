@@ -50,25 +50,34 @@ func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	}
 	p := &Publisher{cfg: cfg, names: attributeNames(), usual: usualAnswer(cfg.Stream), waiting: map[string]*pipeline{}}
 	p.link, p.broken = context.WithCancel(context.Background())
-	options := append(append([]client.Option{client.Name("uow")}, cfg.Options...),
-		client.MaxReconnects(-1),
-		client.ReconnectWait(100*time.Millisecond),
-		client.ReconnectBufSize(-1), // what it keeps would be sent after what comes later
-		client.Timeout(cfg.Timeout),
-		client.FlusherTimeout(cfg.Timeout),
-		client.PingInterval(10*time.Second),
-		client.DisconnectErrHandler(func(*client.Conn, error) { p.breakLink() }),
-		client.ClosedHandler(func(*client.Conn) { p.breakLink() }),
-		client.ErrorHandler(func(*client.Conn, *client.Subscription, error) {}), // else it writes to stderr
-	)
-	if p.conn, err = client.Connect(cfg.URL, options...); err != nil {
-		return nil, fmt.Errorf("nats: connect: %w", err) // its text has no URL
+	if p.conn, err = connect(cfg.URL, cfg.Options, cfg.Timeout, p.breakLink); err != nil {
+		return nil, err
 	}
 	if err := p.open(ctx); err != nil {
 		p.conn.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// connect opens a connection that comes back by itself and keeps nothing to be sent later.
+// lost is called when it breaks.
+func connect(url string, options []client.Option, timeout time.Duration, lost func()) (*client.Conn, error) {
+	conn, err := client.Connect(url, append(append([]client.Option{client.Name("uow")}, options...),
+		client.MaxReconnects(-1),
+		client.ReconnectWait(100*time.Millisecond),
+		client.ReconnectBufSize(-1), // what it keeps would be sent after what comes later
+		client.Timeout(timeout),
+		client.FlusherTimeout(timeout),
+		client.PingInterval(10*time.Second),
+		client.DisconnectErrHandler(func(*client.Conn, error) { lost() }),
+		client.ClosedHandler(func(*client.Conn) { lost() }),
+		client.ErrorHandler(func(*client.Conn, *client.Subscription, error) {}), // else it writes to stderr
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("nats: connect: %w", err) // its text has no URL
+	}
+	return conn, nil
 }
 
 func (p *Publisher) open(ctx context.Context) error {

@@ -116,30 +116,37 @@ func config(stream, address string) nats.Config {
 	}
 }
 
-// stored reads a stream from its beginning.
-func stored(ctx context.Context, js jetstream.JetStream, name string) (all []outbox.Message, err error) {
+// read reads a stream from its beginning.
+func read(ctx context.Context, js jetstream.JetStream, name string, each func(m jetstream.Msg)) error {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	want := int(stream.CachedInfo().State.Msgs)
 	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for len(all) < want {
-		some, err := consumer.Fetch(want-len(all), jetstream.FetchMaxWait(5*time.Second))
+	for n := 0; n < want; {
+		some, err := consumer.Fetch(want-n, jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for m := range some.Messages() {
-			all = append(all, nats.Decode(m.Headers(), m.Data()))
+			n++
+			each(m)
 		}
 		if err := some.Error(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return all, ctx.Err()
+	return ctx.Err()
+}
+
+// stored returns the messages of a stream.
+func stored(ctx context.Context, js jetstream.JetStream, name string) (all []outbox.Message, err error) {
+	err = read(ctx, js, name, func(m jetstream.Msg) { all = append(all, nats.Decode(m.Headers(), m.Data())) })
+	return all, err
 }
 
 func harness(address string, maxPayload int, js func(t testing.TB) jetstream.JetStream, change func(c *jetstream.StreamConfig)) uowtest.PublisherHarness {

@@ -60,25 +60,3 @@ func (p *Publisher) encode(m outbox.Message) (key string, encoded amqp.Publishin
 func reserved(name string) bool {
 	return name == "CC" || name == "BCC" || strings.HasPrefix(name, prefix)
 }
-
-// Decode makes a message of what was published by this package, as a consumer gets it.
-// Its Position is not known. Headers that the broker adds are left out when they are
-// no texts.
-func Decode(d amqp.Delivery) outbox.Message {
-	attributes, headers := map[string]string{}, map[string]string{}
-	for name, value := range d.Headers {
-		text, ok := value.(string)
-		if !ok {
-			continue
-		}
-		if attribute, ok := strings.CutPrefix(name, prefix); ok {
-			attributes[attribute] = text
-		} else {
-			headers[name] = text
-		}
-	}
-	if d.ContentType != "" {
-		headers[cloudevents.ContentType] = d.ContentType
-	}
-	return cloudevents.Read(attributes, headers, d.Body)
-}

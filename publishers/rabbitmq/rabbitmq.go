@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/relay"
 )
@@ -29,6 +31,11 @@ func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newPublisher(ctx, cfg)
+}
+
+// newPublisher makes one of a Config that is resolved.
+func newPublisher(ctx context.Context, cfg Config) (*Publisher, error) {
 	p := &Publisher{cfg: cfg, turn: make(chan struct{}, 1)}
 	p.closing, p.close = context.WithCancel(context.Background())
 	if _, err := p.open(ctx); err != nil {
@@ -104,6 +111,11 @@ func (p *Publisher) publishOne(ctx context.Context, s *session, m outbox.Message
 	if err != nil {
 		return relay.Result{Outcome: relay.Refused, Err: err}
 	}
+	return p.send(ctx, s, key, encoded)
+}
+
+// send publishes what is encoded and waits for the broker's answer.
+func (p *Publisher) send(ctx context.Context, s *session, key string, encoded amqp.Publishing) relay.Result {
 	if s.blocked.Load() {
 		return relay.Result{Outcome: relay.Unavailable, Err: errors.New("rabbitmq: the broker has blocked its publishers: it is short of memory or disk space")}
 	}
@@ -115,6 +127,7 @@ func (p *Publisher) publishOne(ctx context.Context, s *session, m outbox.Message
 	case <-ctx.Done():
 		return relay.Result{Outcome: relay.NotTried, Err: fmt.Errorf("rabbitmq: %w", ctx.Err())}
 	}
+	var err error
 	select {
 	case <-d.answered:
 		return p.classify(d)

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -43,15 +44,15 @@ type delivery struct {
 	notSent  bool // it failed before it was sent
 }
 
-// dial opens a session. Errors have no secrets: those of the client don't.
-func dial(ctx context.Context, cfg Config) (*session, error) {
-	timeout := cfg.Timeout
+// connect opens a connection. Errors have no secrets: those of the client don't. As long as
+// keep was not called, the connection ends with ctx; it reports whether it has not.
+func connect(ctx context.Context, url string, tls *tls.Config, timeout time.Duration) (conn *amqp.Connection, keep func() bool, err error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
 	}
-	stop := func() bool { return true }
-	conn, err := amqp.DialConfig(cfg.URL, amqp.Config{
-		TLSClientConfig: cfg.TLS,
+	keep = func() bool { return true }
+	conn, err = amqp.DialConfig(url, amqp.Config{
+		TLSClientConfig: tls,
 		Heartbeat:       5 * time.Second,
 		Dial: func(network, address string) (net.Conn, error) {
 			var dialer net.Dialer
@@ -59,13 +60,22 @@ func dial(ctx context.Context, cfg Config) (*session, error) {
 			if err != nil {
 				return nil, err
 			}
-			stop = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })
+			keep = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })
 			return c, c.SetDeadline(time.Now().Add(timeout)) // of the handshake
 		},
 	})
 	if err != nil {
-		stop()
-		return nil, fmt.Errorf("rabbitmq: connect: %w", err)
+		keep()
+		return nil, nil, fmt.Errorf("rabbitmq: connect: %w", err)
+	}
+	return conn, keep, nil
+}
+
+// dial opens a session.
+func dial(ctx context.Context, cfg Config) (*session, error) {
+	conn, keep, err := connect(ctx, cfg.URL, cfg.TLS, cfg.Timeout)
+	if err != nil {
+		return nil, err
 	}
 	s := &session{
 		conn: conn, exchange: cfg.Exchange, queue: make(chan *delivery),
@@ -73,7 +83,7 @@ func dial(ctx context.Context, cfg Config) (*session, error) {
 	}
 	s.ended, s.fail = context.WithCancelCause(context.Background())
 	err = s.start(cfg)
-	if !stop() && err == nil {
+	if !keep() && err == nil {
 		err = fmt.Errorf("rabbitmq: connect: %w", ctx.Err())
 	}
 	if err != nil {

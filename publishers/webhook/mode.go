@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/publishers/internal/cloudevents"
@@ -53,7 +52,7 @@ func (r *resolved) encode(m outbox.Message) (Request, error) {
 func (r *resolved) encodeBinary(m outbox.Message) (Request, error) {
 	request := Request{ID: requestID(m.ID), Body: m.Payload, Headers: map[string]string{}}
 	err := cloudevents.Write(r.Source, m, cloudevents.Writer{
-		Attribute: func(name, value string) { request.Headers[attributePrefix+name] = percentEncode(value) },
+		Attribute: func(name, value string) { request.Headers[attributePrefix+name] = cloudevents.Encode(value) },
 		Header: func(name, value string) {
 			switch name {
 			case cloudevents.ContentType:
@@ -79,23 +78,6 @@ func requestID(id string) string {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return "id_" + hex.EncodeToString(sum[:16])
-}
-
-// percentEncode makes a header's value of an attribute, as the HTTP binding of
-// CloudEvents says: printable ASCII stays, but for space, double quote and percent.
-func percentEncode(value string) string {
-	const digits = "0123456789ABCDEF"
-	var out strings.Builder
-	for _, b := range []byte(strings.ToValidUTF8(value, "\uFFFD")) {
-		if b > ' ' && b <= '~' && b != '"' && b != '%' {
-			out.WriteByte(b)
-			continue
-		}
-		out.WriteByte('%')
-		out.WriteByte(digits[b>>4])
-		out.WriteByte(digits[b&15])
-	}
-	return out.String()
 }
 
 func (r *resolved) resolveMode() error {

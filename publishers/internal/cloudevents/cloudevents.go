@@ -2,8 +2,7 @@
 // payload is the body, and all else is in headers. Publishers choose the prefix of
 // attributes ("ce-", "ce_") that their transport's binding has.
 //
-// The attributes are those of package webhook, and two more, so that a consumer finds
-// all fields: topic and aggregatetype. Headers whose names can be names of attributes
+// The attributes are those that package webhook describes. Headers whose names can be names of attributes
 // are attributes too, unless an attribute of that name exists; all others travel
 // under their own names. So do traceparent and tracestate besides, which is where
 // tracing of transports looks for them.
@@ -11,6 +10,7 @@ package cloudevents
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -88,6 +88,28 @@ func Read(attributes, headers map[string]string, payload []byte) outbox.Message 
 		}
 	}
 	return m
+}
+
+// Parse is Read for what may be none of a publisher's: it returns the source too, and an
+// error unless all that a publisher writes is there, as it writes it.
+func Parse(attributes, headers map[string]string, payload []byte) (source string, m outbox.Message, err error) {
+	for _, required := range []string{"specversion", "id", "source", "type", "time"} {
+		if attributes[required] == "" {
+			return "", m, fmt.Errorf("it has no attribute %s of a CloudEvent", required)
+		}
+	}
+	if v := attributes["specversion"]; v != "1.0" {
+		return "", m, fmt.Errorf("it is a CloudEvent of version %.20q", v)
+	}
+	if _, err := time.Parse(time.RFC3339Nano, attributes["time"]); err != nil {
+		return "", m, fmt.Errorf("its time %.40q is none of RFC 3339", attributes["time"])
+	}
+	if sequence, ok := attributes["sequence"]; ok {
+		if n, err := strconv.ParseInt(sequence, 10, 64); err != nil || n <= 0 {
+			return "", m, fmt.Errorf("its sequence %.40q is no number from 1 on", sequence)
+		}
+	}
+	return attributes["source"], Read(attributes, headers, payload), nil
 }
 
 // ValidSource reports whether a text can be the attribute source.
