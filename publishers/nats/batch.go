@@ -94,8 +94,10 @@ func (c *atomicCall) flush() {
 	case err != nil:
 		c.failed(places, encoded[0], err)
 	case ack.Error == nil && ack.BatchSize == len(places):
+		c.p.reached(ack.Sequence)
 		c.all(places, relay.Result{Outcome: relay.Stored})
 	case ack.Error == nil:
+		c.p.lostTrack()
 		c.all(places, relay.Result{Outcome: relay.Unknown, Err: fmt.Errorf("nats: stream %s acknowledged %d messages of %d", c.p.cfg.Stream, ack.BatchSize, len(places))})
 	default: // none of it is stored
 		c.oneByOne(places)
@@ -109,6 +111,9 @@ func (c *atomicCall) exchange(encoded []*client.Msg) (pubAck, error) {
 		m.Header[headerBatchSequence] = []string{strconv.Itoa(i + 1)}
 	}
 	encoded[len(encoded)-1].Header[headerBatchCommit] = []string{"1"}
+	if c.p.cfg.Fence {
+		encoded[0].Header[headerExpectedLast] = []string{strconv.FormatUint(c.p.fence.last, 10)}
+	}
 	answer, err := c.p.exchange(c.ctx, encoded)
 	if err != nil {
 		return pubAck{}, err
@@ -130,6 +135,7 @@ func (c *atomicCall) failed(places []int, first *client.Msg, err error) {
 	case relay.Unavailable:
 		c.rest = &r
 	case relay.Unknown:
+		c.p.lostTrack()
 		c.rest = &relay.Result{Outcome: relay.NotTried, Err: r.Err}
 	}
 }
@@ -146,7 +152,11 @@ func (c *atomicCall) oneByOne(places []int) {
 	for at, i := range places {
 		batch[at] = c.batch[i]
 	}
-	for at, r := range c.p.publishSingly(c.ctx, batch) {
+	publish := c.p.publishSingly
+	if c.p.cfg.Fence {
+		publish = c.p.publishInLine
+	}
+	for at, r := range publish(c.ctx, batch) {
 		c.set(places[at], r)
 		if r.Outcome == relay.Unavailable && c.rest == nil {
 			c.rest = &r

@@ -38,6 +38,14 @@ type Config struct {
 	// Subject returns where a message is published. Default: its topic.
 	Subject func(m outbox.Message) string
 
+	// Fence has the server refuse what a relay still sends that was paused for longer than
+	// its lease, so that nothing of it arrives late: each message names the one that must
+	// be the stream's last before it. It is for a stream to which nobody else writes and a
+	// relay of one partition (relay.Config.Partitions); what somebody else has written
+	// costs a wait (relay.Unavailable, ErrFenced). Messages are stored in the order of the
+	// batch, whatever their keys. Default: false, what is late arrives, in order and with
+	// ids that the stream knows.
+	Fence bool
 	// MinDuplicates is the least window of duplicates that the stream must have.
 	// Default: 2 minutes, the server's default.
 	MinDuplicates time.Duration

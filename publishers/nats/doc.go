@@ -30,6 +30,19 @@
 // The client would keep messages while it is not connected, and send them later: that is
 // switched off, since by then others may have been published. So are its repetitions.
 //
+// # The fence
+//
+// A relay that was paused beyond its lease, and wakes up in the middle of a batch, may
+// still send what another relay has long published: repetitions, in order, which the
+// stream drops within its window. With Config.Fence the server refuses them: each message,
+// or batch, names the sequence that must be the stream's last (expected last sequence), as
+// the publisher knows it from its own confirmations. Messages are sent one behind the
+// other without waiting; what is behind one that was not stored, or was a duplicate, is
+// refused for its place, and sent again. When the end of the stream is not known, at the
+// first refusal or after a lost answer, it is asked for, and counts from the next call of
+// Publish on: before that the relay makes sure of its lease, so that whoever has taken it
+// over writes later. The idea is Kleppmann's: a fencing token that the storage checks.
+//
 // # Duplicates
 //
 // Nats-Msg-Id has the message's id, which the stream drops when it comes again within

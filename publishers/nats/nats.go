@@ -29,6 +29,8 @@ type Publisher struct {
 	inbox string
 	usual []byte
 
+	fence fence // where Config has one
+
 	// subjects are the stream's, to tell a wrong subject from an absent server.
 	subjects atomic.Pointer[[]string]
 
@@ -48,7 +50,8 @@ func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{cfg: cfg, names: attributeNames(), usual: usualAnswer(cfg.Stream), waiting: map[string]*pipeline{}}
+	p := &Publisher{cfg: cfg, names: attributeNames(), usual: usualAnswer(cfg.Stream), waiting: map[string]*pipeline{},
+		fence: fence{turn: make(chan struct{}, 1)}}
 	p.link, p.broken = context.WithCancel(context.Background())
 	if p.conn, err = connect(cfg.URL, cfg.Options, cfg.Timeout, p.breakLink); err != nil {
 		return nil, err
@@ -97,6 +100,7 @@ func (p *Publisher) open(ctx context.Context) error {
 	}
 	config := stream.CachedInfo().Config
 	p.atomic = config.AllowAtomicPublish
+	p.fence.last, p.fence.known = stream.CachedInfo().State.LastSeq, true
 	p.subjects.Store(&config.Subjects)
 	return nil
 }
@@ -125,7 +129,10 @@ func (p *Publisher) breakLink() {
 
 // Publish implements relay.Publisher.
 func (p *Publisher) Publish(ctx context.Context, batch []outbox.Message) []relay.Result {
-	if p.atomic && len(batch) > 1 {
+	switch {
+	case p.cfg.Fence:
+		return p.publishFenced(ctx, batch)
+	case p.atomic && len(batch) > 1:
 		return p.publishAtomically(ctx, batch)
 	}
 	return p.publishSingly(ctx, batch)

@@ -149,7 +149,7 @@ func stored(ctx context.Context, js jetstream.JetStream, name string) (all []out
 	return all, err
 }
 
-func harness(address string, maxPayload int, js func(t testing.TB) jetstream.JetStream, change func(c *jetstream.StreamConfig)) uowtest.PublisherHarness {
+func harness(address string, maxPayload int, fence bool, js func(t testing.TB) jetstream.JetStream, change func(c *jetstream.StreamConfig)) uowtest.PublisherHarness {
 	return uowtest.PublisherHarness{
 		Address: address, MaxPayload: maxPayload,
 		New: func(t testing.TB) uowtest.Destination {
@@ -157,7 +157,9 @@ func harness(address string, maxPayload int, js func(t testing.TB) jetstream.Jet
 			name := newStream(t, js, change)
 			return uowtest.Destination{
 				Open: func(ctx context.Context, address string) (uowtest.ClosingPublisher, error) {
-					return nats.New(ctx, config(name, address))
+					cfg := config(name, address)
+					cfg.Fence = fence
+					return nats.New(ctx, cfg)
 				},
 				Stored: func(ctx context.Context) ([]outbox.Message, error) { return stored(ctx, js, name) },
 				Poison: func(m outbox.Message) outbox.Message {
@@ -172,15 +174,20 @@ func harness(address string, maxPayload int, js func(t testing.TB) jetstream.Jet
 func TestPublisherOnAServer(t *testing.T) {
 	address := localServer(t)
 	js := func(t testing.TB) jetstream.JetStream { return connect(t, address) }
-	uowtest.TestPublisher(t, harness(address, 1<<20-8192, js, nil))
+	for name, fence := range map[string]bool{"one by one": false, "fenced": true} {
+		t.Run(name, func(t *testing.T) { uowtest.TestPublisher(t, harness(address, 1<<20-8192, fence, js, nil)) })
+	}
 }
 
 func TestPublisherOnAnEmbeddedServer(t *testing.T) {
 	s := embeddedServer(t)
 	js := func(t testing.TB) jetstream.JetStream { return connect(t, "", s.InProcess()) }
-	for name, atomic := range map[string]bool{"atomic batches": true, "one by one": false} {
+	for name, is := range map[string]struct{ atomic, fence bool }{
+		"atomic batches": {atomic: true}, "one by one": {},
+		"fenced batches": {atomic: true, fence: true}, "fenced": {fence: true},
+	} {
 		t.Run(name, func(t *testing.T) {
-			uowtest.TestPublisher(t, harness(s.Address(), 8<<20-8192, js, func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = atomic }))
+			uowtest.TestPublisher(t, harness(s.Address(), 8<<20-8192, is.fence, js, func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = is.atomic }))
 		})
 	}
 }

@@ -38,6 +38,9 @@ type pipeline struct {
 	// rest, when it is set, is the result of what is not begun yet.
 	rest *relay.Result
 
+	// expected is the stream's last sequence before each message, where there is a fence.
+	expected []uint64
+
 	id     string // of the call
 	prefix string // of the reply subjects
 	writes chan []int32
@@ -86,13 +89,7 @@ func (b *mailbox) take(empty []answer) []answer {
 
 // publishSingly publishes message by message.
 func (p *Publisher) publishSingly(ctx context.Context, batch []outbox.Message) []relay.Result {
-	c := &pipeline{
-		p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)),
-		writes: make(chan []int32, len(batch)), mail: mailbox{signal: make(chan struct{}, 1)},
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		c.begin = time.Now().Add(time.Until(deadline) / 2)
-	}
+	c := p.newPipeline(ctx, batch)
 	c.order()
 	if !p.join(c) {
 		c.stop(relay.Result{Outcome: relay.Unavailable, Err: named(client.ErrConnectionClosed)})
@@ -101,6 +98,17 @@ func (p *Publisher) publishSingly(ctx context.Context, batch []outbox.Message) [
 	defer p.leave(c)
 	c.run()
 	return c.results
+}
+
+func (p *Publisher) newPipeline(ctx context.Context, batch []outbox.Message) *pipeline {
+	c := &pipeline{
+		p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)),
+		writes: make(chan []int32, len(batch)), mail: mailbox{signal: make(chan struct{}, 1)},
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		c.begin = time.Now().Add(time.Until(deadline) / 2)
+	}
+	return c
 }
 
 // order finds the messages that are the first of their keys, and what follows each.
@@ -186,6 +194,9 @@ func (c *pipeline) encode(e *envelope, place int) (failed *relay.Result) {
 	if err := c.p.encode(e, &c.batch[place]); err != nil {
 		return &relay.Result{Outcome: relay.Refused, Err: err}
 	}
+	if c.expected != nil {
+		e.expect(c.expected[place])
+	}
 	e.msg.Reply = c.prefix + strconv.Itoa(place)
 	return nil
 }
@@ -219,13 +230,8 @@ func (c *pipeline) run() {
 
 // fill begins messages as long as there is room for more.
 func (c *pipeline) fill() {
-	if c.rest == nil && len(c.ready) > 0 {
-		switch {
-		case c.ctx.Err() != nil || !c.begin.IsZero() && time.Now().After(c.begin):
-			c.rest = &relay.Result{Outcome: relay.NotTried}
-		case !c.p.conn.IsConnected():
-			c.rest = &relay.Result{Outcome: relay.Unavailable, Err: named(errNotConnected)}
-		}
+	if len(c.ready) > 0 {
+		c.mayBegin()
 	}
 	var places []int32
 	for len(c.ready) > 0 && c.underway < c.p.cfg.Concurrency {
@@ -241,6 +247,17 @@ func (c *pipeline) fill() {
 	}
 	if len(places) > 0 {
 		c.writes <- places
+	}
+}
+
+// mayBegin sets rest when nothing may be begun any more.
+func (c *pipeline) mayBegin() {
+	switch {
+	case c.rest != nil:
+	case c.ctx.Err() != nil || !c.begin.IsZero() && time.Now().After(c.begin):
+		c.rest = &relay.Result{Outcome: relay.NotTried}
+	case !c.p.conn.IsConnected():
+		c.rest = &relay.Result{Outcome: relay.Unavailable, Err: named(errNotConnected)}
 	}
 }
 
