@@ -40,11 +40,10 @@ func TestModelsHold(t *testing.T) {
 		bounds      bounds
 		long        bool
 	}{
-		{"leases", "relay.pml", twice, false},
 		{"held keys", "relay.pml", bounds{"TROUBLES=1", "FAILURES=2"}, false},
 		{"more messages", "relay.pml", bounds{"TROUBLES=1", "FAILURES=1", "MESSAGES=4"}, false},
 		{"failures", "relay.pml", bounds{"TROUBLES=0", "FAILURES=4", "MESSAGES=4"}, false},
-		{"late settlements", "relay.pml", late, false},
+		{"leases, and settlements that come late", "relay.pml", late, false},
 		{"operators", "relay.pml", bounds{"TROUBLES=0", "FAILURES=2", "OPERATIONS=2"}, false},
 		{"operators while relays die", "relay.pml", bounds{"TROUBLES=1", "FAILURES=1", "OPERATIONS=1", "MESSAGES=2"}, false},
 		{"everything comes", "relay.pml", alive, false},

@@ -51,8 +51,7 @@ proctype Writer(byte me) {
 #endif
 	atomic {
 		if
-		:: /* commit */
-			printf("writer %d commits %d\n", me, rows);
+		:: printf("writer %d commits %d\n", me, rows);
 			assert((rows & (UPTO(at[0]) | UPTO(at[1]))) == 0); /* NothingSkipped */
 			visible = visible | rows
 		:: printf("writer %d rolls %d back\n", me, rows)
@@ -131,7 +130,7 @@ reread:
 			od
 		}
 		if
-		:: proven >= newest -> closed = true
+		:: proven >= newest -> closed = true /* ask */
 		:: else ->
 #ifdef CLAIMS_BEFORE_READ
 			skip;
