@@ -137,8 +137,8 @@ func (s *Store) whereLease(sc *script, lease outbox.Lease) *script {
 func (s *Store) leased(sc *script, lease outbox.Lease, settlement outbox.Settlement) *script {
 	sc.add("SELECT ", most, "(COUNT(*) <> 1) FROM ", s.schema, "uow_outbox_cursor")
 	s.whereLease(sc, lease).add(" AND (SELECT log_id FROM ", s.schema, "uow_state) = ").text(lease.Log, unlimited)
-	if settlement.From > 0 {
-		sc.add(" AND position IN (").int(settlement.From).add(", ").int(settlement.Position).add(")")
+	if at, moved, asked := settlement.Left(); asked {
+		sc.add(" AND position IN (").int(at).add(", ").int(moved).add(")")
 	}
 	return sc.add(forUpdate).query(nil)
 }

@@ -124,8 +124,9 @@ type Settlement struct {
 	// Position is the partition's new position; 0 leaves it where it is.
 	Position int64
 	// From is where the owner has left the partition, by its last settlement or when
-	// it was acquired: when it is neither there nor at Position, nobody but a restore
-	// has moved it, and the answer is ErrRestored. 0 asks for no such check.
+	// it was acquired (Beginning for 0): when it is neither there nor at Position, this
+	// comes late, when what came after it is settled, or a restore has moved the
+	// partition, and the answer is ErrRestored. 0 asks for no such check.
 	From int64
 	// Hold are messages to hold from now on, or held messages whose state
 	// changes. They are told apart by the position that the partition had before: a
@@ -135,6 +136,21 @@ type Settlement struct {
 	// Release are positions of held messages that were delivered. Those that are
 	// not held any more are ignored.
 	Release []int64
+}
+
+// Beginning is what Settlement.From calls a partition's position 0.
+const Beginning = -1
+
+// Left returns where From wants a partition to be: where its owner has left it, or where
+// a settlement that is repeated has moved it. It may be anywhere unless asked. Stores
+// call it.
+func (s Settlement) Left() (at, moved int64, asked bool) {
+	at = max(s.From, 0)
+	moved = s.Position
+	if moved == 0 {
+		moved = at
+	}
+	return at, moved, s.From != 0
 }
 
 // Promotion is what Promote has done.

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -100,7 +101,7 @@ func (r *repartitioning) catchUp(ctx context.Context, lease Lease) error {
 			}
 			continue
 		}
-		settlement := Settlement{From: at, Position: min(next, r.furthest)}
+		settlement := Settlement{From: cmp.Or(at, Beginning), Position: min(next, r.furthest)}
 		now := time.Now()
 		for _, m := range messages {
 			if m.Position > r.furthest {

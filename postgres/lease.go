@@ -100,14 +100,15 @@ func refusal(what string, err error) error {
 // leased locks the row of a lease, and ends the transaction unless the lease is the
 // newest, and the log and the position are those that it knows.
 func (s *Store) leased(lease outbox.Lease, settlement outbox.Settlement) step {
+	at, moved, asked := settlement.Left()
 	return step{
 		statement: s.sqlf(`WITH c AS MATERIALIZED (SELECT position FROM %[1]s.uow_outbox_cursor
 				WHERE name = $1 AND epoch = $2 AND owner = $3 FOR UPDATE)
 			SELECT %[1]s.uow_refuse_relay(CASE WHEN NOT EXISTS (SELECT FROM c) THEN 'UW002'
 				WHEN (SELECT log FROM %[1]s.uow_state) <> $4 THEN 'UW005'
-				WHEN $5 > 0 AND (SELECT position FROM c) NOT IN ($5, $6) THEN 'UW005' END)`,
-			text, integer, text, text, integer, integer),
-		args: newArgs(6).text(lease.Row()).int(lease.Epoch).text(lease.Owner).text(lease.Log).int(settlement.From).int(settlement.Position),
+				WHEN $7 AND (SELECT position FROM c) NOT IN ($5, $6) THEN 'UW005' END)`,
+			text, integer, text, text, integer, integer, flag),
+		args: newArgs(7).text(lease.Row()).int(lease.Epoch).text(lease.Owner).text(lease.Log).int(at).int(moved).bool(asked),
 	}
 }
 

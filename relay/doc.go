@@ -118,7 +118,8 @@
 //	Expire   the owner's lease ends by the database's clock; the owner stays Owned, as
 //	         the epoch is still its own, until somebody acquires
 //	Settle   Owned, Unsure, Draining → Owned, Draining   if the epoch and the owner are
-//	         the newest, the log is the lease's and the position is where it was left:
+//	         the newest, the log is the lease's and the position is where it was left
+//	         (so that one which comes late, when it was repeated, moves nothing back):
 //	         moves the position, holds, releases what is held, extends the lease
 //	Refuse   Settle otherwise → Lost: changes nothing
 //	Doubt    Owned → Unsure     by itself, when time passes
@@ -128,7 +129,8 @@
 // Invariants, on which the promises rest:
 //
 //   - OneWriter: a partition's position and what is held of it change only by Settle
-//     with its newest epoch (and by operators: Redrive, Discard, Drop, Resplit).
+//     with its newest epoch (and by operators: Redrive, Discard, Park, Replay,
+//     Drop, Resplit).
 //   - Monotone: epochs grow and are never given twice, and a position never goes back.
 //   - NoGap: a message at or before its partition's position was confirmed, or
 //     discarded, or is held.
@@ -136,6 +138,18 @@
 //     position and unpublished, or is held (but behind it in the same batch).
 //   - Repetition: what a relay in Lost has under way, its successor publishes too, from
 //     the same position and in the same order.
+//
+// What follows from them, and is checked with them:
+//
+//   - FirstArrivals: where nothing is discarded, a message comes to the destination for
+//     the first time after all earlier ones of its key have.
+//   - Discarded: what an operator discarded is not held again, unless it is replayed.
+//   - Delivered: when nothing goes wrong any more, each message is delivered, or parked,
+//     or waits behind one that is parked.
+//
+// The model is relay/model/relay.pml; spin visits all that can happen to two relays, two
+// keys and a few messages when answers, settlements, leases and relays are lost. Its
+// README tells what it takes for granted, and which code makes that true.
 //
 // Safety rests on the epoch alone. Leases and membership only make takeovers rare: with
 // clocks that jump, leases that expire at once, or lists of members that never agree,
@@ -205,7 +219,8 @@
 //
 // Order between keys, or of messages without a key. Order in a publisher that
 // stores a message of a key though an earlier one failed (the relay reports it).
-// An end to repetitions while the log is down. A bound on how often a message is
+// The place of a message that is discarded while it is under way: it may come behind
+// those that it held up. An end to repetitions while the log is down. A bound on how often a message is
 // published, other than MaxAttempts for those that fail.
 //
 // # Sources

@@ -120,3 +120,42 @@ func TestP21_RelayPausedInAScanAsksBeforePublishing(t *testing.T) {
 		}
 	})
 }
+
+// A settlement whose answer was lost is repeated, and the first one comes to the database
+// when the relay has long gone on.
+func TestP21_SettlementThatComesLateMovesNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		log := &lateLog{Log: f.log}
+		running := f.run(relay.Config{Log: log})
+		for range 2 {
+			f.commit("a", "b")
+			pass(time.Minute)
+		}
+		before := f.cursor()
+		if err := log.comes(); !errors.Is(err, outbox.ErrRestored) {
+			t.Errorf("the first settlement came late: got %v, want ErrRestored", err)
+		}
+		if after := f.cursor(); after.Position != before.Position {
+			t.Errorf("the first settlement came late, and moved the cursor from %d to %d", before.Position, after.Position)
+		}
+		f.commit("a", "b")
+		pass(time.Minute)
+		wantIDs(t, "all", f.to.arrivals(), "a-1", "b-1", "a-2", "b-2", "a-3", "b-3")
+		running.stop()
+	})
+}
+
+// lateLog loses its first settlement, which comes later.
+type lateLog struct {
+	outbox.Log
+	comes func() error
+}
+
+func (l *lateLog) Settle(ctx context.Context, lease outbox.Lease, s outbox.Settlement) error {
+	if l.comes == nil && s.Position > 0 {
+		l.comes = func() error { return l.Log.Settle(context.WithoutCancel(ctx), lease, s) }
+		return errFault
+	}
+	return l.Log.Settle(ctx, lease, s)
+}

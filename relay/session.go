@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -263,7 +264,7 @@ func (s *session) settle(settlement outbox.Settlement) error {
 		return s.failed
 	}
 	now := s.cfg.Now()
-	settlement.From = s.saved
+	settlement.From = cmp.Or(s.saved, outbox.Beginning)
 	err := s.persist(s.settling, "settle", func() error {
 		return s.cfg.Log.Settle(s.settling, s.lease, settlement)
 	})

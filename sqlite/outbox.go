@@ -85,8 +85,8 @@ func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbo
 		if err != nil {
 			return err
 		}
-		if from := settlement.From; from > 0 && before != from && before != settlement.Position {
-			return &ownError{fmt.Errorf("sqlite: settle: the partition is at %d, and was left at %d: %w", before, from, outbox.ErrRestored)}
+		if at, moved, asked := settlement.Left(); asked && before != at && before != moved {
+			return &ownError{fmt.Errorf("sqlite: settle: the partition is at %d, and was left at %d: %w", before, at, outbox.ErrRestored)}
 		}
 		for i := range settlement.Hold {
 			if err := hold(c, lease.Cursor, before, &settlement.Hold[i]); err != nil {

@@ -290,6 +290,7 @@ func breakages(t testing.TB) []breakage {
 		{"P20_delayed_messages_wait", "ignores the limit of Promote", promoteIgnoresLimit()},
 		{"P22_delayed_messages_come_once", "repeats what was delayed", promoteRepeats()},
 		{"P22_a_restored_log_is_noticed", "ignores where the partition was left", settleIgnoresFrom()},
+		{"P22_a_restored_log_is_noticed", "takes what comes late from the beginning", settleTakesBeginning()},
 		{"P22_a_restored_log_is_noticed", "takes any log", settleIgnoresLogs()},
 
 		{"Query_by_id", "ignores case in the order", findIgnoresCase()},

@@ -415,7 +415,12 @@ func restoredIsNoticed(k *kit) {
 		}
 	}
 	p := r.positions
-	r.settle(outbox.Settlement{Position: p[1]})
+	wantRestored("where the partition is at the beginning, and was left behind it", r.lease, outbox.Settlement{From: p[1]})
+	for range 2 { // a relay repeats what it got no answer to
+		r.settle(outbox.Settlement{From: outbox.Beginning, Position: p[0]})
+	}
+	r.settle(outbox.Settlement{From: p[0], Position: p[1]})
+	wantRestored("where the partition has gone on since, and a settlement comes late", r.lease, outbox.Settlement{From: outbox.Beginning, Position: p[0]})
 	for range 2 { // a relay repeats what it got no answer to
 		r.settle(outbox.Settlement{From: p[1], Position: p[2]})
 	}

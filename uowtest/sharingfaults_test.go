@@ -141,6 +141,15 @@ func settleIgnoresFrom() fault {
 	}}
 }
 
+// settleTakesBeginning takes a settlement that begins at the beginning for one that says
+// not where it begins.
+func settleTakesBeginning() fault {
+	return fault{settle: func(s *brokenStore, ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
+		settlement.From = max(settlement.From, 0)
+		return s.Log.Settle(ctx, lease, settlement)
+	}}
+}
+
 // settleIgnoresLogs takes each log for the lease's.
 func settleIgnoresLogs() fault {
 	return fault{settle: func(s *brokenStore, ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {

@@ -12,6 +12,10 @@
 // by a transaction that still has its claim, or has ended. The claims that exist then
 // are remembered; when all of them were given up, what can still not be read below u
 // will never be. Positions that are given later are above u, and do not matter.
+//
+// relay/model/scan.pml is a model of this, in which spin checks NothingSkipped (what a
+// scan has passed, it has received, or never appears) and Delivered (what is committed is
+// received in the end, and what was rolled back holds up nobody).
 package logscan
 
 import (

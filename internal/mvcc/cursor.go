@@ -30,8 +30,8 @@ func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbo
 		if err != nil {
 			return Change{}, err
 		}
-		if from := settlement.From; from > 0 && c.Position != from && c.Position != settlement.Position {
-			return Change{}, s.errorf("settle: it is at %d, and was left at %d: %w", c.Position, from, outbox.ErrRestored)
+		if at, moved, asked := settlement.Left(); asked && c.Position != at && c.Position != moved {
+			return Change{}, s.errorf("settle: it is at %d, and was left at %d: %w", c.Position, at, outbox.ErrRestored)
 		}
 		c.expires = time.Now().Add(lease.TTL)
 		holder := l.Cursors[lease.Cursor]
