@@ -1,4 +1,4 @@
-// Package redis publishes messages to Redis Streams.
+// Package redis publishes messages to Redis Streams, and consumes them.
 //
 //	p, err := redis.New(ctx, redis.Config{Options: client.Options{Addr: "localhost:6379"}, Source: "/orders"})
 //	r, err := relay.New(relay.Config{Log: log, Publisher: p})
@@ -55,4 +55,29 @@
 // One server, or one that a proxy or Options.Dialer leads to, is what this is for: not a
 // cluster, whose nodes can't run a script over several streams. The client writes failures
 // to connect to stderr, unless its SetLogger says otherwise.
+//
+// # Consuming
+//
+// A Consumer handles the entries of a stream as one of a consumer group, as package consumer
+// says:
+//
+//   - What a group has delivered and is not acknowledged stays pending at the server, for
+//     the name that got it. At the start, and whenever an answer or an acknowledgement
+//     may be lost, what is pending and not here is read again, before what is newer, so the
+//     order of keys is kept. Acknowledgements are bound to no connection. An entry stays
+//     in the stream when it is acknowledged.
+//   - Without ConsumerConfig.Shared the process takes what is pending for all names, at once:
+//     no other may consume at the time. With it, entries that have been idle for ClaimIdle
+//     are taken from whoever has them; while they are here they are kept from becoming idle,
+//     every third of it. Then messages of one key may be with several processes; where order
+//     counts, refuse disorder in the inbox.
+//   - When Run ends, the server is told that what is not handled has been idle for long.
+//   - A refused message is added to DeadStream with all its fields, dead_reason (DeadReason
+//     reads it), dead_stream, dead_group and dead_entry, and acknowledged, by one script. It
+//     is as durable as the server.
+//   - An entry that was trimmed while it was pending is refused for that. What is trimmed
+//     before any consumer got it nobody can tell: trim by MINID, behind all groups.
+//   - Streams keep entries until they are trimmed, for which there is no question. The inbox'
+//     horizon must be longer than consumers stand still and replays go back. Servers from
+//     6.2 on.
 package redis

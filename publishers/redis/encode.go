@@ -2,7 +2,6 @@ package redis
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/publishers/internal/cloudevents"
@@ -34,22 +33,4 @@ func (p *Publisher) encode(m outbox.Message) (stream string, fields []any, err e
 		return "", nil, fmt.Errorf("redis: %w", err)
 	}
 	return stream, fields, nil
-}
-
-// Decode makes a message of what was published by this package, as a consumer gets it
-// (XMessage.Values). Its Position is not known.
-func Decode(values map[string]any) outbox.Message {
-	attributes, headers := map[string]string{}, map[string]string{}
-	var data []byte
-	for field, value := range values {
-		text, _ := value.(string)
-		if field == dataField {
-			data = []byte(text)
-		} else if name, ok := strings.CutPrefix(field, attributePrefix); ok {
-			attributes[name] = text
-		} else if name, ok := strings.CutPrefix(field, headerPrefix); ok {
-			headers[name] = text
-		}
-	}
-	return cloudevents.Read(attributes, headers, data)
 }
