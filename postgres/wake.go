@@ -29,8 +29,25 @@ type wakes struct {
 	unlist  context.CancelFunc // ends the listener
 }
 
-// every is the shortest time between two NOTIFYs.
-const every = 10 * time.Millisecond
+// every is the time between two NOTIFYs as long as commits come faster, and rest is for
+// how long of a pause more may go at once: commits that are rare are told of at once,
+// also where two of them happen to come together.
+const (
+	every = 5 * time.Millisecond
+	rest  = 100 * time.Millisecond
+)
+
+// pace says when the next NOTIFY may go.
+type pace struct {
+	saved time.Duration // may be negative: owed
+	last  time.Time
+}
+
+// next returns how long to wait before one that is wanted now.
+func (p *pace) next(now time.Time) time.Duration {
+	p.saved, p.last = min(p.saved+now.Sub(p.last), rest)-every, now
+	return max(-p.saved, 0)
+}
 
 // channelName returns the schema's channel, which has at most 63 bytes.
 func channelName(schema string) string {
@@ -53,20 +70,25 @@ func (w *wakes) appended() {
 	}
 }
 
-// notifyOthers sends one NOTIFY for all commits since the last.
+// notifyOthers sends one NOTIFY for all commits since the last, at its pace.
 func (w *wakes) notifyOthers(s *Store) {
 	notify := newStatement(`SELECT pg_notify($1, $2), set_config('synchronous_commit', 'off', true)`, pgtype.TextOID, pgtype.TextOID)
+	var own pace
 	for {
 		select {
 		case <-w.ctx.Done():
 			return
 		case <-w.notify:
 		}
-		// Nobody waits for the answer: those who miss it poll.
-		_ = s.do(w.ctx, "notify", step{statement: notify, args: newArgs(2).text(w.channel).text(w.me)})
-		if pause(w.ctx, every) != nil {
+		if wait := own.next(time.Now()); wait > 0 && pause(w.ctx, wait) != nil {
 			return
 		}
+		select {
+		case <-w.notify: // of a commit that this one tells of too
+		default:
+		}
+		// Nobody waits for the answer: those who miss it poll.
+		_ = s.do(w.ctx, "notify", step{statement: notify, args: newArgs(2).text(w.channel).text(w.me)})
 	}
 }
 

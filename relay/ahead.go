@@ -6,8 +6,8 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-// ahead is a scan of what is behind the new batch, which runs while that is being
-// published. Nothing of it counts before the batch has landed.
+// ahead is a scan, as a rule of what is behind the new batch, which runs while that is
+// being published. Nothing of it counts before the batch has landed.
 type ahead struct {
 	query  outbox.Query
 	cancel context.CancelFunc
@@ -23,7 +23,14 @@ func (s *session) query(after int64) outbox.Query {
 	return outbox.Query{After: after, Limit: s.cfg.BatchSize, Topics: s.cfg.Topics, Share: s.lease.Of()}
 }
 
-// lookAhead scans what is behind the batch that is being published.
+// more reports whether the log is likely to have more: one that leaves some out may stop
+// before its end and have less than a full batch.
+func (a *ahead) more() bool {
+	return len(a.messages) >= a.query.Limit || !a.query.All() && a.next > a.query.After
+}
+
+// lookAhead scans what is behind the batch that is being published, where there is a
+// backlog. Otherwise it is better to wait until that has landed: by then there is more.
 func (s *session) lookAhead() {
 	ctx, cancel := context.WithCancel(s.serving)
 	a := &ahead{query: s.query(s.fresh.next), cancel: cancel, done: make(chan struct{})}
@@ -81,11 +88,11 @@ func (s *session) launchAhead() {
 	if a == nil {
 		return
 	}
-	f := s.prepare(a.messages, a.next)
+	f := s.prepare(a)
 	if len(f.messages) == 0 {
 		s.ahead = a // nothing to publish, but perhaps to settle: in order
 		return
 	}
-	s.mayHaveMore(a.query, a.messages, a.next)
+	s.scanDue = s.scanDue || f.more
 	s.start(f)
 }

@@ -30,9 +30,10 @@
 // # The happy path
 //
 // A batch costs one Scan, one Publish and one Settle, which moves the cursor to
-// the batch's end; nothing is written for a single message. They overlap: while a batch
-// is being published the next one is scanned, and when it has been, its Publish begins
-// as soon as the one before has been answered, beside its Settle. There is one Publish
+// the batch's end; nothing is written for a single message. They overlap where
+// more is waiting: while a batch is being published the next one is scanned, and when it
+// has been, its Publish begins as soon as the one before has been answered, beside its
+// Settle. There is one Publish
 // of new messages at a time, and batches are settled in order. A commit of the same
 // process wakes the relay (Log.Subscribe), commits of others are found by polling,
 // or by Wake where somebody carries the signal.

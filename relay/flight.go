@@ -21,6 +21,8 @@ type flight struct {
 	scanned []outbox.Message
 	skipped []bool
 	next    int64
+	// more is whether the log is likely to have more behind it.
+	more bool
 
 	// held says how messages were held that are tried again; nil in a new batch.
 	held []outbox.Held
@@ -45,7 +47,7 @@ func (s *session) launch(f *flight) error {
 func (s *session) start(f *flight) {
 	if f.fresh() {
 		s.fresh = f
-		if s.scanDue && s.ahead == nil {
+		if f.more && s.ahead == nil {
 			s.lookAhead()
 		}
 	} else {
@@ -118,13 +120,10 @@ func padded(results []Result, n int, err error) []Result {
 	return results
 }
 
-// startFresh reads the log and publishes what is new. While a new batch is being
-// published it only reads.
+// startFresh reads the log and publishes what is new, unless a new batch is being
+// published.
 func (s *session) startFresh(ctx context.Context) error {
 	if s.fresh != nil {
-		if s.scanDue && s.ahead == nil {
-			s.lookAhead()
-		}
 		return nil
 	}
 	a := s.takeAhead()
@@ -142,29 +141,23 @@ func (s *session) startFresh(ctx context.Context) error {
 		}
 		s.scanDue = false
 	}
-	s.mayHaveMore(a.query, a.messages, a.next)
+	s.scanDue = s.scanDue || a.more()
 	if len(a.messages) == 0 {
 		s.unsaved = s.unsaved || a.next > s.position
 		s.position = a.next
 		return nil
 	}
-	f := s.prepare(a.messages, a.next)
+	f := s.prepare(a)
 	if len(f.messages) == 0 {
 		return s.land(f)
 	}
 	return s.launch(f)
 }
 
-// mayHaveMore notes whether the log is to be scanned again: one that leaves some out may
-// stop before its end and have less than a full batch.
-func (s *session) mayHaveMore(query outbox.Query, messages []outbox.Message, next int64) {
-	s.scanDue = s.scanDue || len(messages) >= query.Limit || !query.All() && next > query.After
-}
-
 // prepare makes a new batch, without what has to wait for a held key.
-func (s *session) prepare(scanned []outbox.Message, next int64) *flight {
-	f := &flight{scanned: scanned, next: next, skipped: make([]bool, len(scanned))}
-	skipped := 0
+func (s *session) prepare(a *ahead) *flight {
+	scanned, skipped := a.messages, 0
+	f := &flight{scanned: scanned, next: a.next, more: a.more(), skipped: make([]bool, len(scanned))}
 	for i := range scanned {
 		if s.held.get(slotOfMessage(&scanned[i])) != nil {
 			f.skipped[i] = true

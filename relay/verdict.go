@@ -21,8 +21,8 @@ type verdict struct {
 type tried struct {
 	message *outbox.Message
 	result  Result
-	// hold is what the message is held as, where it was not delivered.
-	hold outbox.Hold
+	// hold is what the message is held as; nil where it was delivered.
+	hold *outbox.Hold
 }
 
 func (v *verdict) empty() bool {
@@ -58,10 +58,10 @@ func (s *session) judgeFresh(f *flight) verdict {
 			v.tried = append(v.tried, tried{message: m, result: result})
 			continue
 		}
-		hold = s.hold(hold, result, worked || f.skipped[i], now)
-		s.held.set(at, phaseOf(hold.State), hold.NextAt).more = false
-		v.settlement.Hold = append(v.settlement.Hold, hold)
-		v.tried = append(v.tried, tried{message: m, result: result, hold: hold})
+		held := s.hold(hold, result, worked || f.skipped[i], now)
+		s.held.set(at, phaseOf(held.State), held.NextAt).more = false
+		v.settlement.Hold = append(v.settlement.Hold, held)
+		v.tried = append(v.tried, tried{message: m, result: result, hold: &held})
 	}
 	s.recovered(&v)
 	if v.settlement.Position > 0 {
@@ -105,7 +105,7 @@ func (s *session) judgeRetried(f *flight) verdict {
 		s.held.set(at, phaseOf(hold.State), hold.NextAt)
 		stopped[at] = true
 		v.settlement.Hold = append(v.settlement.Hold, hold)
-		v.tried = append(v.tried, tried{message: &f.held[i].Message, result: result, hold: hold})
+		v.tried = append(v.tried, tried{message: &f.held[i].Message, result: result, hold: &hold})
 	}
 	for _, row := range f.held {
 		if at := slotOf(row.Key, row.Position); !stopped[at] {

@@ -5,22 +5,60 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
 )
 
 // Report writes the table of a comparison.
 func (c *Comparison) Report(w io.Writer) {
-	fmt.Fprintf(w, "\n### %s\n\n", c.Title)
-	fmt.Fprintln(w, "| variant | units/s, median (range) | p50 | p99 | worst, median (highest) | allocations | uow is, median (range) |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
-	for i, v := range c.Store.Variants {
-		rates, worst := c.Of(i, Result.Rate), c.Of(i, seconds(1))
-		fmt.Fprintf(w, "| %s | %s (%s to %s) | %s | %s | %s (%s) | %.0f | %s |\n", v.Name+c.again(i),
-			number(median(rates)), number(rates[0]), number(last(rates)),
-			short(median(c.Of(i, seconds(0.5)))), short(median(c.Of(i, seconds(0.99)))), short(median(worst)), short(last(worst)),
-			median(c.Of(i, func(r Result) float64 { return r.Allocs })), c.ratio(i))
+	columns := c.Columns
+	if columns == nil {
+		columns = unitColumns()
+	}
+	fmt.Fprintf(w, "\n### %s\n\n| variant |", c.Title)
+	for _, column := range columns {
+		fmt.Fprintf(w, " %s |", column.Head)
+	}
+	fmt.Fprintf(w, "\n|%s\n", strings.Repeat("---|", len(columns)+1))
+	for i, r := range c.runners() {
+		fmt.Fprintf(w, "| %s |", r.Name+c.again(i))
+		for _, column := range columns {
+			fmt.Fprintf(w, " %s |", column.Of(c, i))
+		}
+		fmt.Fprintln(w)
 	}
 }
+
+// unitColumns are the columns where units are compared.
+func unitColumns() []Column {
+	return []Column{
+		rates("units/s"), percentile("p50", 0.5), percentile("p99", 0.99), worst(),
+		{"allocations", func(c *Comparison, i int) string {
+			return fmt.Sprintf("%.0f", median(c.Of(i, func(r Result) float64 { return r.Allocs })))
+		}},
+		ratios(),
+	}
+}
+
+func rates(unit string) Column {
+	return Column{unit + ", median (range)", func(c *Comparison, i int) string {
+		rates := c.Of(i, Result.Rate)
+		return fmt.Sprintf("%s (%s to %s)", number(median(rates)), number(rates[0]), number(last(rates)))
+	}}
+}
+
+func percentile(name string, p float64) Column {
+	return Column{name, func(c *Comparison, i int) string { return short(median(c.Of(i, seconds(p)))) }}
+}
+
+func worst() Column {
+	return Column{"worst, median (highest)", func(c *Comparison, i int) string {
+		worst := c.Of(i, seconds(1))
+		return fmt.Sprintf("%s (%s)", short(median(worst)), short(last(worst)))
+	}}
+}
+
+func ratios() Column { return Column{"uow is, median (range)", (*Comparison).ratio} }
 
 // again says how many units conflicted, where any did.
 func (c *Comparison) again(variant int) string {

@@ -104,7 +104,11 @@ type units struct {
 	db       *uow.DB
 	accounts *uow.Collection[aggregate]
 	event    Changed
+	silent   bool // no events
 }
+
+// quiet makes units that have no event.
+func (s *units) quiet() { s.silent = true }
 
 // newUnits opens the database by a store's Open, and adds the first n accounts.
 func newUnits(ctx context.Context, n int, open func(cfg uow.Config) (*uow.DB, error)) (*units, error) {
@@ -136,7 +140,9 @@ func (s *units) Unit(ctx context.Context, id string, change func(*Account)) erro
 			return err
 		}
 		change(&a.Account)
-		a.Record(s.event)
+		if !s.silent {
+			a.Record(s.event)
+		}
 		return nil
 	})
 	if errors.Is(err, uow.ErrConflict) || errors.Is(err, uow.ErrRetryable) {

@@ -4,7 +4,9 @@
 //	cd integration && go run ./bench/cmd/ratios
 //
 // It needs a PostgreSQL and a MySQL or MariaDB server (-postgres, -mysql), on which it
-// makes schemas and databases whose names begin with uow_bench_, and drops them.
+// makes schemas and databases whose names begin with uow_bench_, and drops them; the
+// part about relays needs a NATS server with JetStream (NATS_URL), and does the same
+// with streams.
 // A database that does not have at the end what was counted ends it with an error.
 package main
 
@@ -25,7 +27,7 @@ import (
 
 type config struct {
 	store, postgres, mysql, dir string
-	rounds                      int
+	rounds, messages, backlog   int
 	time, delay                 time.Duration
 	callers                     []int
 }
@@ -33,8 +35,10 @@ type config struct {
 func main() {
 	var cfg config
 	var callers string
-	flag.StringVar(&cfg.store, "store", "all", "postgres, sqlite, mysql, tracking or all")
+	flag.StringVar(&cfg.store, "store", "all", "postgres, sqlite, mysql, tracking, relay or all")
 	flag.IntVar(&cfg.rounds, "rounds", 5, "rounds, in which all variants take turns; the median counts")
+	flag.IntVar(&cfg.messages, "messages", 100_000, "messages that wait for relays")
+	flag.IntVar(&cfg.backlog, "backlog", 0, "only drain so many messages, such as 5000000, from PostgreSQL, and watch; 0: don't")
 	flag.DurationVar(&cfg.time, "time", 500*time.Millisecond, "duration of one run")
 	flag.StringVar(&callers, "callers", "1,8,32,256", "numbers of callers")
 	flag.DurationVar(&cfg.delay, "delay", time.Millisecond, "round trip added to servers, beside runs without; 0: only these")
@@ -62,6 +66,9 @@ func run(ctx context.Context, cfg config) error {
 	if cfg.rounds < 1 {
 		return fmt.Errorf("-rounds: want at least 1")
 	}
+	if cfg.backlog > 0 {
+		return backlog(ctx, cfg)
+	}
 	prepared, err := prepare(ctx, cfg)
 	defer func() {
 		for _, p := range prepared {
@@ -84,7 +91,7 @@ func run(ctx context.Context, cfg config) error {
 		}
 		ran = append(ran, p.comparisons...)
 	}
-	bench.ReportMarks(os.Stdout, bench.Marks(codec), ran)
+	bench.ReportMarks(os.Stdout, append(bench.Marks(codec), bench.RelayMarks()...), ran)
 	fmt.Printf("\nIt took %v.\n", time.Since(start).Round(time.Second))
 	return nil
 }
@@ -92,16 +99,16 @@ func run(ctx context.Context, cfg config) error {
 // prepare finds the servers before anything runs.
 func prepare(ctx context.Context, cfg config) (plans []*plan, err error) {
 	known := map[string]func(context.Context, config) (*plan, error){
-		"postgres": postgres, "sqlite": sqlite, "mysql": mysql, "tracking": tracking,
+		"postgres": postgres, "sqlite": sqlite, "mysql": mysql, "tracking": tracking, "relay": relay,
 	}
 	names := []string{cfg.store}
 	if cfg.store == "all" {
-		names = []string{"postgres", "mysql", "sqlite", "tracking"}
+		names = []string{"postgres", "mysql", "sqlite", "tracking", "relay"}
 	}
 	for _, name := range names {
 		plan, ok := known[name]
 		if !ok {
-			return plans, fmt.Errorf("-store: %q: want postgres, sqlite, mysql, tracking or all", name)
+			return plans, fmt.Errorf("-store: %q: want postgres, sqlite, mysql, tracking, relay or all", name)
 		}
 		p, err := plan(ctx, cfg)
 		if err != nil {

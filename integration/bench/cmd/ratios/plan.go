@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -12,16 +13,24 @@ import (
 type plan struct {
 	title, about string
 	comparisons  []*bench.Comparison
-	delays       []*bench.Delay
+	// rounds are the comparisons' own, where that is not 0.
+	rounds int
+	// last is done when all comparisons are.
+	last   func(ctx context.Context) error
+	delays []*bench.Delay
 }
 
 func (p *plan) run(ctx context.Context, rounds int) error {
 	fmt.Printf("\n## %s\n\n%s\n", p.title, p.about)
+	rounds = cmp.Or(p.rounds, rounds)
 	for _, c := range p.comparisons {
 		if err := c.Run(ctx, rounds); err != nil {
 			return err
 		}
 		c.Report(os.Stdout)
+	}
+	if p.last != nil {
+		return p.last(ctx)
 	}
 	return nil
 }

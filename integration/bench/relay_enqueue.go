@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/uow-go/uow/outbox"
+)
+
+// Sustained compares units that commit while their events are published with units
+// alone: SQLite, 32 callers, a NATS server in the process that syncs before it answers.
+func Sustained(dir string, load Load) *Comparison {
+	load.Callers = 32
+	c := &Comparison{
+		Title: fmt.Sprintf("SQLite, %d callers, events published meanwhile", load.Callers), Key: "sustained",
+		Columns: []Column{rates("units/s"), percentile("p50", 0.5), percentile("p99", 0.99), worst(), ratios()},
+	}
+	c.Runners = []Runner{
+		{Name: "uow", Once: func(ctx context.Context) (Result, error) { return sustained(ctx, dir, load) }},
+		{Name: "units alone", Once: func(ctx context.Context) (Result, error) {
+			store := SQLite(dir)
+			return store.Once(ctx, store.Variants[0], load)
+		}},
+	}
+	return c
+}
+
+// sustained does units while a relay publishes, and waits for what is left.
+func sustained(ctx context.Context, dir string, load Load) (result Result, err error) {
+	site, err := settings{make: makeFolder(dir), serve: durable, atomic: true}.open(ctx)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, site.close()) }()
+	subject, err := newSQLiteUnits(ctx, site.where, Rows)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, subject.Close()) }()
+	r, end, err := site.relay(ctx, subject.db, func(_ *relayConfig, p *publisherConfig) {
+		p.Subject = func(outbox.Message) string { return site.stream }
+	})
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- r.Run(running) }()
+	warm := load
+	warm.Time /= 10
+	before, err := Run(ctx, subject, warm)
+	if err != nil {
+		return result, err
+	}
+	if result, err = Run(ctx, subject, load); err != nil {
+		return result, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	units := before.Units + result.Units
+	n, err := site.await(waiting, units)
+	if err == nil && n != units {
+		err = fmt.Errorf("bench: the stream has %d messages of %d units", n, units)
+	}
+	stop()
+	store := SQLite(dir)
+	return result, errors.Join(err, <-done, store.verify(ctx, subject, units))
+}
+
+// Enqueueing compares units with one message with the same units without.
+func Enqueueing(store *Store, callers int, load Load) *Comparison {
+	load.Callers = callers
+	c := &Comparison{
+		Title: fmt.Sprintf("One message in a unit, %s, %d callers", store.Name, callers), Key: fmt.Sprintf("enqueue %s, %d", store.Name, callers),
+		Columns: []Column{rates("units/s"), percentile("p50", 0.5), percentile("p99", 0.99), ratios()},
+	}
+	silent := *store
+	silent.Messages = 0
+	without := Variant{Name: "without a message", Open: func(ctx context.Context, where string) (Subject, error) {
+		s, err := store.Variants[0].Open(ctx, where)
+		if quiet, ok := s.(interface{ quiet() }); ok && err == nil {
+			quiet.quiet()
+		}
+		return s, err
+	}}
+	c.Runners = []Runner{
+		{Name: "uow", Once: func(ctx context.Context) (Result, error) { return store.Once(ctx, store.Variants[0], load) }},
+		{Name: without.Name, Once: func(ctx context.Context) (Result, error) { return silent.Once(ctx, without, load) }},
+	}
+	return c
+}
+
+// Listening compares units on PostgreSQL with and without somebody in another process
+// who is woken by them. Stores announce commits either way.
+func Listening(dsn string, load Load) *Comparison {
+	load.Callers = 8
+	store := Postgres(dsn)
+	listened := Variant{Name: "uow", Open: func(ctx context.Context, where string) (Subject, error) {
+		s, err := newPostgresUnits(ctx, where, Rows)
+		if err != nil {
+			return nil, err
+		}
+		other, err := openPostgresOutbox(ctx, where)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		log, err := outbox.Of(other)
+		if err != nil {
+			return nil, errors.Join(err, s.Close(), other.Close())
+		}
+		cancel := log.Subscribe(func() {})
+		return &listenedTo{pgUnits: s, end: func() error { cancel(); return other.Close() }}, nil
+	}}
+	return &Comparison{
+		Title: fmt.Sprintf("PostgreSQL, %d callers, another process is woken", load.Callers), Key: "listening",
+		Columns: []Column{rates("units/s"), percentile("p50", 0.5), percentile("p99", 0.99), ratios()},
+		Runners: []Runner{
+			{Name: "uow", Once: func(ctx context.Context) (Result, error) { return store.Once(ctx, listened, load) }},
+			{Name: "nobody listens", Once: func(ctx context.Context) (Result, error) { return store.Once(ctx, store.Variants[0], load) }},
+		},
+	}
+}
+
+// listenedTo are units beside which somebody listens.
+type listenedTo struct {
+	*pgUnits
+	end func() error
+}
+
+// Close implements Subject.
+func (l *listenedTo) Close() error { return errors.Join(l.end(), l.pgUnits.Close()) }
