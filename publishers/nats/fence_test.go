@@ -81,10 +81,10 @@ func TestFencePassesWhatIsNotStored(t *testing.T) {
 	for i := range 20 {
 		m := outbox.Message{ID: fmt.Sprint("m", i), Topic: "t", Key: fmt.Sprint("k", i), Type: "T", Payload: []byte("x")}
 		outcome := relay.Stored
-		switch {
-		case i%5 == 1:
+		switch i % 5 {
+		case 1:
 			m.Payload, outcome = make([]byte, 3000), relay.Refused
-		case i%5 == 3:
+		case 3:
 			m.ID, outcome = "m0", relay.Duplicate
 		}
 		batch, want = append(batch, m), append(want, outcome)
