@@ -95,7 +95,7 @@ func consumerTriesAgain(k *consumerKit) {
 			case "again0":
 				return errFail
 			case "again1":
-				panic("the handler panics on purpose")
+				panic("the handler panics on purpose") //nolint:forbidigo // it is what handlers may do
 			case "again2":
 				runtime.Goexit()
 			}
