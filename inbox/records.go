@@ -35,8 +35,8 @@ func (r *Records) Collections() []uow.AnyCollection { return []uow.AnyCollection
 // must know.
 type record struct {
 	ID       string
-	Mark     *Mark     `json:",omitempty"`
-	Stream   *place    `json:",omitempty"`
+	Mark     *Mark          `json:",omitempty"`
+	Stream   *place         `json:",omitempty"`
 	Consumer *consumerState `json:",omitempty"`
 }
 

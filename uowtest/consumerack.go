@@ -70,17 +70,14 @@ func consumerAcksAfterCommit(k *consumerKit) {
 	k.publish(slow)
 	k.await("a message that failed should be handled again", entered.c)
 	others := k.spread("other", 5)
-	for _, m := range others { // one after the other: the broker has seen what was sent before
+	for i, m := range others { // one after the other: the broker has seen what was sent before
 		k.publish(m)
-		if !k.eventually(func() bool { return k.has(others[:1]) && k.waiting() <= 1 }) {
-			k.broken("messages beside one that is slow should be acknowledged; %d are not", k.waiting())
+		if !k.eventually(func() bool { return k.has(others[:i+1]) && (k.h.Lacks.Selection || k.waiting() <= 1) }) {
+			k.broken("messages beside one that is slow should be handled, and acknowledged; %d are not", k.waiting())
 		}
 	}
-	if !k.eventually(func() bool { return k.has(others) }) {
-		k.broken("messages beside one that is slow should be handled")
-	}
-	if !k.eventually(func() bool { return k.waiting() <= 1 }) || k.waiting() != 1 {
-		k.broken("one message should not be acknowledged while it is handled; there are %d", k.waiting())
+	if n := k.waiting(); n == 0 || n > 1 && !k.h.Lacks.Selection {
+		k.broken("one message should not be acknowledged while it is handled; there are %d", n)
 	}
 	leave.open()
 	k.wantEffects("when the handler has ended", append(others, slow))
@@ -98,7 +95,7 @@ func consumerTriesAgain(k *consumerKit) {
 			case "again0":
 				return errFail
 			case "again1":
-				panic("the handler panics on purpose")
+				panic("the handler panics on purpose") //nolint:forbidigo // it is what handlers may do
 			case "again2":
 				runtime.Goexit()
 			}

@@ -63,14 +63,16 @@ func consumerDrains(k *consumerKit) {
 	if cut.Load() {
 		k.broken("the handler should be let finish; its context had ended")
 	}
-	k.wantWaiting("after the end", len(batch)-1)
+	if !k.h.Lacks.Selection {
+		k.wantWaiting("after the end", len(batch)-1)
+	}
 	second := k.consume(k.h.Address, hooks{})
 	k.wantEffects("when another goes on", batch)
 	total := 0
 	for _, m := range batch {
 		total += k.times(m)
 	}
-	if total != len(batch) {
+	if total < len(batch) || total > len(batch) && !k.h.Lacks.Selection {
 		k.broken("each message should be handled once; %d handlers ran for %d messages", total, len(batch))
 	}
 	second.stop()

@@ -80,6 +80,9 @@ type ConsumerCapabilities struct {
 	// Sharing: which consumer of a group gets a message does not depend on who is free
 	// (partitions), so that a few messages may all go to one.
 	Sharing bool
+	// Selection: messages are not acknowledged one by one: one that is not handled keeps
+	// others behind it from being acknowledged (offsets), and they come again with it.
+	Selection bool
 }
 
 // ConsumerCheck is one check of consumers.

@@ -180,7 +180,7 @@ func refusesNothing(cfg *consumer.Config) {
 }
 
 // receivesOnce does not connect again.
-func receivesOnce(s *fakeSource, ctx context.Context, limit int) ([]*consumer.Delivery, error) {
+func receivesOnce(ctx context.Context, s *fakeSource, limit int) ([]*consumer.Delivery, error) {
 	s.mu.Lock()
 	lost := s.conn == nil && s.in != nil
 	s.mu.Unlock()
@@ -192,9 +192,9 @@ func receivesOnce(s *fakeSource, ctx context.Context, limit int) ([]*consumer.De
 }
 
 // receivesAlone lets the first consumer have all, as long as it lives.
-func receivesAlone() func(s *fakeSource, ctx context.Context, limit int) ([]*consumer.Delivery, error) {
+func receivesAlone() func(ctx context.Context, s *fakeSource, limit int) ([]*consumer.Delivery, error) {
 	var first atomic.Pointer[fakeSource]
-	return func(s *fakeSource, ctx context.Context, limit int) ([]*consumer.Delivery, error) {
+	return func(ctx context.Context, s *fakeSource, limit int) ([]*consumer.Delivery, error) {
 		if first.CompareAndSwap(nil, s) || first.Load() == s {
 			return s.receiveSoundly(ctx, limit)
 		}
@@ -256,7 +256,7 @@ func stopsAtGarbage(_ *fakeSource, all []*consumer.Delivery) []*consumer.Deliver
 }
 
 // runsOn ends half a second late.
-func runsOn(c *fakeConsumer, ctx context.Context) error {
+func runsOn(ctx context.Context, c *fakeConsumer) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var done sync.WaitGroup

@@ -149,13 +149,13 @@ type consumerFault struct {
 	// received changes what has come.
 	received func(s *fakeSource, all []*consumer.Delivery) []*consumer.Delivery
 	// receive, ack, refuse, extend and giveBack take the places of what a source does.
-	receive  func(s *fakeSource, ctx context.Context, limit int) ([]*consumer.Delivery, error)
+	receive  func(ctx context.Context, s *fakeSource, limit int) ([]*consumer.Delivery, error)
 	ack      func(s *fakeSource, d *consumer.Delivery) error
 	refuse   func(s *fakeSource, d *consumer.Delivery, reason error) error
 	extend   func(s *fakeSource, held []*consumer.Delivery) error
 	giveBack func(s *fakeSource, held []*consumer.Delivery) error
 	// run and close take the places of what a consumer does.
-	run   func(c *fakeConsumer, ctx context.Context) error
+	run   func(ctx context.Context, c *fakeConsumer) error
 	close func(c *fakeConsumer) error
 }
 
@@ -181,7 +181,7 @@ func newFakeConsumer(address string, cfg consumer.Config, f *consumerFault) (*fa
 
 func (c *fakeConsumer) Run(ctx context.Context) error {
 	if c.faults.run != nil {
-		return c.faults.run(c, ctx)
+		return c.faults.run(ctx, c)
 	}
 	return c.Runner.Run(ctx)
 }
@@ -222,12 +222,14 @@ func (s *fakeSource) dropLocked() {
 	}
 }
 
-// call asks in the session, or, for what needs none yet, in a new one.
-func (s *fakeSource) call(session context.Context, call fakeCall) (answer []fakeEntry, err error) {
+// call asks in the session, or, for what needs none, in whichever there is, or a new one.
+func (s *fakeSource) call(call fakeCall, sessions ...context.Context) (answer []fakeEntry, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if session != nil && (s.conn == nil || session.Err() != nil) {
-		return nil, errors.New("fake: the session has ended")
+	for _, session := range sessions {
+		if s.conn == nil || session.Err() != nil {
+			return nil, errors.New("fake: the session has ended")
+		}
 	}
 	if s.conn == nil {
 		if s.conn, err = net.Dial("tcp", s.address); err != nil {
@@ -248,13 +250,13 @@ func (s *fakeSource) call(session context.Context, call fakeCall) (answer []fake
 
 func (s *fakeSource) Receive(ctx context.Context, limit int) ([]*consumer.Delivery, error) {
 	if s.faults.receive != nil {
-		return s.faults.receive(s, ctx, limit)
+		return s.faults.receive(ctx, s, limit)
 	}
 	return s.receiveSoundly(ctx, limit)
 }
 
 func (s *fakeSource) receiveSoundly(ctx context.Context, limit int) (all []*consumer.Delivery, err error) {
-	entries, err := s.call(nil, fakeCall{Op: "receive", Limit: limit})
+	entries, err := s.call(fakeCall{Op: "receive", Limit: limit})
 	if err != nil || len(entries) == 0 {
 		select {
 		case <-ctx.Done():
@@ -286,7 +288,7 @@ func (s *fakeSource) say(op, reason string, held ...*consumer.Delivery) error {
 	if len(held) == 0 {
 		return nil
 	}
-	_, err := s.call(held[0].Session, call)
+	_, err := s.call(call, held[0].Session)
 	return err
 }
 

@@ -1,4 +1,4 @@
-// Package kafka publishes messages to topics of Kafka.
+// Package kafka publishes messages to topics of Kafka, and consumes them.
 //
 //	p, err := kafka.New(ctx, kafka.Config{Brokers: []string{"localhost:9092"}, Source: "/orders"})
 //	r, err := relay.New(relay.Config{Log: log, Publisher: p})
@@ -47,4 +47,26 @@
 // begin with "ce_", as package webhook names them, and topic and aggregatetype besides;
 // content-type is a header too, and so are all others. Decode makes a message of it
 // again.
+//
+// # Consuming
+//
+// A Consumer handles the records of topics as one of a consumer group, as package consumer
+// says:
+//
+//   - The records of a partition are one consumer's at a time, and those of a key are in one
+//     partition, so the order of keys holds across processes too.
+//   - A group remembers one offset for each partition. What is handled is committed, twice a
+//     second, up to the first record that is not. A record that fails holds up its key
+//     only; others of the partition go on, MaxAhead at most, and come again, as duplicates,
+//     when the partition moves, or the process starts anew.
+//   - When a partition is revoked, nothing new of it begins; what is being handled is waited
+//     for, DrainTimeout at most, and committed. Of a partition that was lost nothing is
+//     committed: the next consumer handles it again, and what was is a duplicate.
+//   - The client's heartbeats keep the partitions here, however long handlers take; those
+//     of a process that has died become others' after SessionTimeout.
+//   - A refused message is produced to DeadTopic, with its key and headers, dead-letter-reason
+//     (DeadReason reads it), -topic, -partition, -offset and -group. It counts as handled
+//     when all in-sync replicas have it; when that answer is lost, it may be there twice.
+//   - The inbox' horizon must be longer than the topics keep records (retention.ms), which
+//     ConsumerConfig.Horizon checks. Compacted topics keep them for ever.
 package kafka

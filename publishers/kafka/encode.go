@@ -56,17 +56,3 @@ func (p *Publisher) encode(m outbox.Message) (*kgo.Record, error) {
 	}
 	return record, nil
 }
-
-// Decode makes a message of what was published by this package, as a consumer gets it.
-// Its Position is not known.
-func Decode(record *kgo.Record) outbox.Message {
-	attributes, headers := map[string]string{}, map[string]string{}
-	for _, h := range record.Headers {
-		if name, ok := strings.CutPrefix(h.Key, prefix); ok {
-			attributes[name] = string(h.Value)
-		} else {
-			headers[h.Key] = string(h.Value)
-		}
-	}
-	return cloudevents.Read(attributes, headers, record.Value)
-}

@@ -42,7 +42,7 @@ type topic struct {
 	client *kgo.Client
 
 	mu  sync.Mutex
-	got []outbox.Message
+	got []*kgo.Record
 	n   [partitions]int64
 }
 
@@ -82,10 +82,8 @@ func newTopic(t testing.TB, c *kfake.Cluster) *topic {
 	return x
 }
 
-// stored reads to the topic's end.
-func (x *topic) stored(ctx context.Context) ([]outbox.Message, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+// ends asks for the ends of the partitions.
+func (x *topic) ends(ctx context.Context) ([]kmsg.ListOffsetsResponseTopicPartition, error) {
 	list := kmsg.NewPtrListOffsetsRequest()
 	one := kmsg.NewListOffsetsRequestTopic()
 	one.Topic = x.name
@@ -99,22 +97,42 @@ func (x *topic) stored(ctx context.Context) ([]outbox.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	return answer.Topics[0].Partitions, nil
+}
+
+// read reads to the topic's end.
+func (x *topic) read(ctx context.Context) error {
+	ends, err := x.ends(ctx)
+	if err != nil {
+		return err
+	}
 	behind := func() bool {
-		return slices.ContainsFunc(answer.Topics[0].Partitions, func(p kmsg.ListOffsetsResponseTopicPartition) bool {
+		return slices.ContainsFunc(ends, func(p kmsg.ListOffsetsResponseTopicPartition) bool {
 			return x.n[p.Partition] < p.Offset
 		})
 	}
 	for behind() {
 		fetches := x.client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			x.n[r.Partition] = r.Offset + 1
-			x.got = append(x.got, kafka.Decode(r))
+			x.got = append(x.got, r)
 		})
 	}
-	return slices.Clone(x.got), nil
+	return nil
+}
+
+// stored returns all that is in the topic.
+func (x *topic) stored(ctx context.Context) (all []outbox.Message, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err = x.read(ctx)
+	for _, r := range x.got {
+		all = append(all, kafka.Decode(r))
+	}
+	return all, err
 }
 
 // config leads all connections to the address: brokers say where they listen

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	client "github.com/nats-io/nats.go"
@@ -31,7 +30,7 @@ func NewConsumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &source{cfg: cfg}
+	s := &source{cfg: cfg, held: map[uint64]int{}}
 	if s.conn, err = connect(cfg.URL, cfg.Options, cfg.Timeout, func() {}); err != nil {
 		return nil, err
 	}
@@ -62,8 +61,10 @@ type source struct {
 	handle  jetstream.Consumer
 	ackWait time.Duration
 
-	held      atomic.Int64   // deliveries that are here
 	abandoned sync.WaitGroup // questions whose answers nobody wants
+
+	mu   sync.Mutex
+	held map[uint64]int // deliveries that are here, by their sequences in the stream
 
 	// Of Receive alone.
 	batch      jetstream.MessageBatch // what is being received, if any
@@ -169,7 +170,7 @@ func (s *source) recover(ctx context.Context, limit int) ([]*consumer.Delivery, 
 	if err != nil {
 		return nil, err
 	}
-	if int64(info.NumAckPending) <= s.held.Load() {
+	if info.NumAckPending <= s.here() {
 		s.recovered = true
 		return nil, nil
 	}
@@ -217,13 +218,30 @@ func message(d *consumer.Delivery) jetstream.Msg { return d.Token.(jetstream.Msg
 
 // delivery makes one of what was received. Its acknowledgement is bound to no connection.
 func (s *source) delivery(m jetstream.Msg) *consumer.Delivery {
-	s.held.Add(1)
-	d := &consumer.Delivery{Token: m, Released: func() { s.held.Add(-1) }}
+	d := &consumer.Delivery{Token: m}
 	d.Message, d.Malformed = decode(m.Headers(), m.Data())
 	if meta, err := m.Metadata(); err == nil {
 		d.Deliveries = int(meta.NumDelivered)
 	}
+	at := sequence(d)
+	s.count(at, 1)
+	d.Released = func() { s.count(at, -1) }
 	return d
+}
+
+func (s *source) count(sequence uint64, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[sequence] += n; s.held[sequence] == 0 {
+		delete(s.held, sequence)
+	}
+}
+
+// here returns how many messages are here.
+func (s *source) here() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
 }
 
 // Extend implements consumer.Source.

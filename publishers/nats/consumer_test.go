@@ -85,11 +85,13 @@ func waiting(ctx context.Context, js jetstream.JetStream, stream string) (int, e
 }
 
 func TestConsumerOnAServer(t *testing.T) {
+	t.Parallel() // they wait for AckWait often
 	address := localServer(t)
 	uowtest.TestConsumer(t, consumerHarness(address, func(t testing.TB) jetstream.JetStream { return connect(t, address) }))
 }
 
 func TestConsumerOnAnEmbeddedServer(t *testing.T) {
+	t.Parallel() // they wait for AckWait often
 	s := embeddedServer(t)
 	uowtest.TestConsumer(t, consumerHarness(s.Address(), func(t testing.TB) jetstream.JetStream { return connect(t, "", s.InProcess()) }))
 }

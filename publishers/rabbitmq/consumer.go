@@ -67,7 +67,7 @@ func (s *source) check(ctx context.Context) error {
 		return err
 	}
 	defer keep()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	channel, err := conn.Channel()
 	if err != nil {
 		return fmt.Errorf("rabbitmq: open a channel: %w", err)

@@ -91,9 +91,9 @@ var errReturned = errors.New("rabbitmq: what was not acknowledged has been given
 // giveBack ends the intake when the broker has the acknowledgements; what is not
 // acknowledged goes back to where it was in the queue.
 func (in *intake) giveBack(timeout time.Duration) error {
-	if in.ended.Err() != nil {
+	if isClosed(in.ended.Done()) { // the broker has done that by itself
 		in.done.Wait()
-		return nil // the broker has done that by itself
+		return nil
 	}
 	late := time.AfterFunc(timeout, func() { in.end(errReturned) })
 	err := in.channel.Close()
@@ -104,4 +104,13 @@ func (in *intake) giveBack(timeout time.Duration) error {
 		return fmt.Errorf("rabbitmq: close the channel: %w", err)
 	}
 	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

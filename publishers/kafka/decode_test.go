@@ -1,0 +1,51 @@
+package kafka
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/uow-go/uow/consumer"
+	"github.com/uow-go/uow/outbox"
+)
+
+// What is encoded is decoded to the same, whatever is in it.
+func FuzzDecode(f *testing.F) {
+	f.Add("id", "topic", "key", "type", "a", "b", int64(1), int64(1), "x-h", "v", []byte("payload"))
+	f.Add("%41", "a.b", "k\x00\r\n", "t\xff", "\"", " ", int64(0), int64(-1), "ce", "", []byte{0, 0xff})
+	f.Add("i", "t", "", "t", "", "", int64(1<<62), int64(0), "specversion", "2", []byte(nil))
+	f.Fuzz(func(t *testing.T, id, topic, key, kind, aggregate, aggregateID string, sequence, at int64, header, value string, payload []byte) {
+		p := &Publisher{cfg: Config{Source: "/bank", Topic: func(outbox.Message) string { return "t" }, MaxBatchBytes: 1 << 20}}
+		m := outbox.Message{
+			ID: id, Topic: topic, Key: key, Type: kind, AggregateType: aggregate, AggregateID: aggregateID, Sequence: max(sequence, 0),
+			CreatedAt: time.UnixMicro(at % (1 << 57)).UTC(), Payload: payload, Headers: map[string]string{header: value},
+		}
+		if y := m.CreatedAt.Year(); y < 1 || y > 9999 {
+			t.Skip()
+		}
+		record, err := p.encode(m)
+		if err != nil {
+			t.Skip() // it is refused
+		}
+		got, err := decode(record)
+		if err != nil {
+			t.Fatalf("%+v was encoded, and can't be decoded: %v", m, err)
+		}
+		same := got.ID == m.ID && got.Topic == m.Topic && got.Key == m.Key && got.Type == m.Type && got.AggregateType == m.AggregateType &&
+			got.AggregateID == m.AggregateID && got.Sequence == m.Sequence && got.CreatedAt.Equal(m.CreatedAt) && bytes.Equal(got.Payload, m.Payload)
+		if !same || got.Source != "/bank" || !maps.Equal(got.Headers, m.Headers) {
+			t.Errorf("%+v became %+v", m, got)
+		}
+	})
+}
+
+func TestMalformedIsNoMessage(t *testing.T) {
+	m, err := decode(&kgo.Record{Key: []byte("k"), Value: []byte("v")})
+	if !errors.Is(err, consumer.ErrMalformed) || string(m.Payload) != "v" || m.ID != "" {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
