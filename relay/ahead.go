@@ -23,6 +23,14 @@ func (s *session) query(after int64) outbox.Query {
 	return outbox.Query{After: after, Limit: s.cfg.BatchSize, Topics: s.cfg.Topics, Share: s.lease.Of()}
 }
 
+// scan reads the log.
+func (s *session) scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	if s.window != nil {
+		return s.window.scan(ctx, s.lease.Partition, query)
+	}
+	return s.cfg.Log.Scan(ctx, query)
+}
+
 // more reports whether the log is likely to have more: one that leaves some out may stop
 // before its end and have less than a full batch.
 func (a *ahead) more() bool {
@@ -37,7 +45,7 @@ func (s *session) lookAhead() {
 	s.ahead, s.scanDue = a, false
 	go func() {
 		defer close(a.done)
-		a.messages, a.next, a.err = s.cfg.Log.Scan(ctx, a.query)
+		a.messages, a.next, a.err = s.scan(ctx, a.query)
 	}()
 }
 

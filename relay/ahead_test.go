@@ -23,19 +23,28 @@ func slowSettling(log outbox.Log) (slow *faultyLog, letGo func()) {
 	}}, func() { close(gate) }
 }
 
+// slowly publishes to a destination one message after the other, each of which takes a
+// moment, in which all else is done.
+func slowly(to *destination) relay.Publisher {
+	return relay.Each(func(ctx context.Context, m outbox.Message) relay.Result {
+		sleep(time.Millisecond)
+		return to.take(ctx, m)
+	}, 1)
+}
+
 func TestNextBatchIsPublishedWhileTheOneBeforeIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		f.commit("a", "b", "a", "b", "a", "b")
 		log, letGo := slowSettling(f.log)
-		r := f.run(relay.Config{Log: log, BatchSize: 2, Publisher: relay.Each(f.to.take, 1)})
-		synctest.Wait()
+		r := f.run(relay.Config{Log: log, BatchSize: 2, Publisher: slowly(f.to)})
+		pass(10 * time.Millisecond)
 		wantIDs(t, "before anything is settled", f.to.arrivals(), "a-1", "b-1", "a-2", "b-2")
 		if at := f.cursor().Position; at != 0 {
 			t.Errorf("the cursor is at %d before the log has settled anything", at)
 		}
 		letGo()
-		synctest.Wait()
+		pass(10 * time.Millisecond)
 		wantIDs(t, "afterwards", f.to.arrivals(), "a-1", "b-1", "a-2", "b-2", "a-3", "b-3")
 		if at := f.cursor().Position; at != 6 {
 			t.Errorf("the cursor is at %d, want 6", at)
@@ -50,10 +59,10 @@ func TestNextBatchIsRepeatedWhenTheOneBeforeCouldNotBeSettled(t *testing.T) {
 		f := newFixture(t)
 		f.commit("a", "a", "a", "a")
 		log, letGo := slowSettling(f.log)
-		old := f.run(relay.Config{Log: log, BatchSize: 2, Publisher: relay.Each(f.to.take, 1)})
-		synctest.Wait()
-		f.run(relay.Config{BatchSize: 2, Publisher: relay.Each(f.to.take, 1)})
-		synctest.Wait()
+		old := f.run(relay.Config{Log: log, BatchSize: 2, Publisher: slowly(f.to)})
+		pass(10 * time.Millisecond)
+		f.run(relay.Config{BatchSize: 2, Publisher: slowly(f.to)})
+		pass(10 * time.Millisecond)
 		wantIDs(t, "both relays", f.to.arrivals(), "a-1", "a-2", "a-3", "a-4", "a-1", "a-2", "a-3", "a-4")
 		letGo()
 		<-old.ended
@@ -70,8 +79,8 @@ func TestKeyThatFailedIsNotPassedByTheNextBatch(t *testing.T) {
 		f.to.set(fail("a", relay.Retry))
 		f.commit("a", "b", "a", "b")
 		log, letGo := slowSettling(f.log)
-		f.run(relay.Config{Log: log, BatchSize: 2, Publisher: relay.Each(f.to.take, 1)})
-		synctest.Wait()
+		f.run(relay.Config{Log: log, BatchSize: 2, Publisher: slowly(f.to)})
+		pass(10 * time.Millisecond)
 		wantIDs(t, "while the failure is being settled", f.to.arrivals(), "b-1", "b-2")
 		f.to.set(nil)
 		letGo()
@@ -92,7 +101,7 @@ func TestOutageForgetsWhatWasScannedAhead(t *testing.T) {
 			}
 			return relay.Result{Outcome: relay.Stored}
 		})
-		f.run(relay.Config{BatchSize: 2, Publisher: relay.Each(f.to.take, 1)})
+		f.run(relay.Config{BatchSize: 2, Publisher: slowly(f.to)})
 		pass(time.Minute)
 		wantIDs(t, "all", f.to.arrivals(), "a-1", "b-1", "a-2", "b-2")
 	})
@@ -114,12 +123,12 @@ func TestP21_RelayPausedWhilePublishingAsksBeforeTheNextBatch(t *testing.T) {
 			return relay.Result{Outcome: relay.Stored}
 		})
 		r := f.run(relay.Config{
-			BatchSize: 2, Publisher: relay.Each(old.take, 1), PollInterval: time.Hour,
+			BatchSize: 2, Publisher: slowly(old), PollInterval: time.Hour,
 			Now: func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
 		})
-		synctest.Wait()
+		pass(10 * time.Millisecond)
 		f.run(relay.Config{})
-		synctest.Wait()
+		pass(10 * time.Millisecond)
 		skew.Store(int64(24 * time.Hour))
 		close(paused)
 		<-r.ended

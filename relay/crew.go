@@ -17,6 +17,8 @@ type crew struct {
 	me    string
 	posts map[int]*post
 	ended chan *post
+	// window is what the sessions read through; nil where there can only be one.
+	window *window
 }
 
 // post is a session at work, or about to end.
@@ -27,7 +29,7 @@ type post struct {
 }
 
 func newCrew(r *Relay) *crew {
-	return &crew{Relay: r, me: rand.Text(), posts: map[int]*post{}, ended: make(chan *post)}
+	return &crew{Relay: r, me: rand.Text(), posts: map[int]*post{}, ended: make(chan *post), window: newWindow(&r.cfg)}
 }
 
 func (c *crew) run(ctx context.Context) error {
@@ -90,7 +92,7 @@ func (c *crew) start(ctx context.Context, lease outbox.Lease, began time.Time) {
 	p := &post{partition: lease.Partition, cancel: cancel}
 	c.posts[p.partition] = p
 	go func() {
-		p.err = newSession(c.Relay, lease).serve(ctx, began)
+		p.err = newSession(c.Relay, c.window, lease).serve(ctx, began)
 		c.ended <- p
 	}()
 }

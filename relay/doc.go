@@ -77,7 +77,9 @@
 // key, or by its id when it has no key (outbox.Partition), so that a key is always one
 // partition's, and messages without a key never wait for each other. Each partition has
 // a position, an epoch and a lease of its own; what is held belongs to the cursor, and a
-// partition's owner sees only its part. Owners publish side by side.
+// partition's owner sees only its part. Owners publish side by side. A relay that has
+// several reads the log once for all of those that are at the same place, and keeps what it
+// has read for each until that has its turn.
 //
 // Relays with the same cursor are its members, and share:
 //
@@ -182,8 +184,9 @@
 // ids. Stop relays before restoring, and nothing of this happens. Where cursors were
 // restored without their log, or the log without its cursors, a cursor may be behind the
 // end, which Acquire refuses: Drop it, and it begins at the first message. A restore that
-// brings back exactly the position at which a relay is, with a batch under way, and lets
-// new messages have the positions of that batch before it is settled, is not noticed.
+// brings back exactly the position at which a relay is, with a batch under way or read
+// ahead, and lets new messages have the positions of that batch before it is settled, is not
+// noticed.
 //
 // # Delayed messages
 //

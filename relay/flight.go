@@ -133,7 +133,7 @@ func (s *session) startFresh(ctx context.Context) error {
 	if a == nil {
 		a = &ahead{query: s.query(s.position)}
 		err := s.persist(ctx, "scan", func() (err error) {
-			a.messages, a.next, err = s.cfg.Log.Scan(ctx, a.query)
+			a.messages, a.next, err = s.scan(ctx, a.query)
 			return err
 		})
 		if err != nil {

@@ -27,6 +27,8 @@ type session struct {
 	// scanDue is whether the log may have messages after the position.
 	scanDue bool
 	held    *heldSet
+	// window is what the log is read through, where others may want the same of it.
+	window *window
 
 	landed  chan *flight
 	fresh   *flight // the new batch that is being published
@@ -55,8 +57,9 @@ type session struct {
 	failed error
 }
 
-func newSession(r *Relay, lease outbox.Lease) *session {
+func newSession(r *Relay, w *window, lease outbox.Lease) *session {
 	return &session{
+		window:   w,
 		Relay:    r,
 		lease:    lease,
 		position: lease.Position,
@@ -80,6 +83,8 @@ func (s *session) serve(ctx context.Context, began time.Time) error {
 	defer cancelSettling()
 	s.enlist(true)
 	defer s.enlist(false)
+	s.window.open(s.lease.Partition, s.position)
+	defer s.window.close(s.lease.Partition)
 
 	err := s.run(ctx, began)
 	cancelWork()

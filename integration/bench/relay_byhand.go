@@ -38,14 +38,12 @@ func handDrain() drain {
 				return nil, nil, errors.Join(err, end())
 			}
 			return func(ctx context.Context) error {
-				for position, moved := int64(0), 0; ctx.Err() == nil; {
-					var err error
-					if position, moved, err = s.handBatch(ctx, pool, position); err != nil {
+				for position := int64(0); ctx.Err() == nil; {
+					next, moved, err := s.handBatch(ctx, pool, position)
+					if err != nil || moved == 0 {
 						return err
 					}
-					if moved == 0 {
-						return nil
-					}
+					position = next
 				}
 				return nil
 			}, end, nil

@@ -9,7 +9,7 @@ import (
 )
 
 // Sustained compares units that commit while their events are published with units
-// alone: SQLite, 32 callers, a NATS server in the process that syncs before it answers.
+// alone: SQLite, 32 callers, a NATS server in the process.
 func Sustained(dir string, load Load) *Comparison {
 	load.Callers = 32
 	c := &Comparison{
@@ -17,7 +17,12 @@ func Sustained(dir string, load Load) *Comparison {
 		Columns: []Column{rates("units/s"), percentile("p50", 0.5), percentile("p99", 0.99), worst(), ratios()},
 	}
 	c.Runners = []Runner{
-		{Name: "uow", Once: func(ctx context.Context) (Result, error) { return sustained(ctx, dir, load) }},
+		{Name: "uow", Once: func(ctx context.Context) (Result, error) {
+			return sustained(ctx, settings{make: makeFolder(dir), serve: relaxed}, load)
+		}},
+		{Name: "uow, the server syncs before it answers", Once: func(ctx context.Context) (Result, error) {
+			return sustained(ctx, settings{make: makeFolder(dir), serve: durable, atomic: true}, load)
+		}},
 		{Name: "units alone", Once: func(ctx context.Context) (Result, error) {
 			store := SQLite(dir)
 			return store.Once(ctx, store.Variants[0], load)
@@ -27,8 +32,8 @@ func Sustained(dir string, load Load) *Comparison {
 }
 
 // sustained does units while a relay publishes, and waits for what is left.
-func sustained(ctx context.Context, dir string, load Load) (result Result, err error) {
-	site, err := settings{make: makeFolder(dir), serve: durable, atomic: true}.open(ctx)
+func sustained(ctx context.Context, settings settings, load Load) (result Result, err error) {
+	site, err := settings.open(ctx)
 	if err != nil {
 		return result, err
 	}
@@ -66,8 +71,7 @@ func sustained(ctx context.Context, dir string, load Load) (result Result, err e
 		err = fmt.Errorf("bench: the stream has %d messages of %d units", n, units)
 	}
 	stop()
-	store := SQLite(dir)
-	return result, errors.Join(err, <-done, store.verify(ctx, subject, units))
+	return result, errors.Join(err, <-done, SQLite("").verify(ctx, subject, units))
 }
 
 // Enqueueing compares units with one message with the same units without.

@@ -335,9 +335,9 @@ func (c *pipeline) stop(r relay.Result) {
 // confirms reports whether an answer is the stream's usual one, which is not worth
 // decoding: {"stream":"EVENTS","seq":17}.
 func (p *Publisher) confirms(answer []byte) bool {
-	rest, ok := bytes.CutPrefix(answer, p.usual)
-	rest = bytes.TrimPrefix(rest, []byte(" "))
-	if rest, ok = bytes.CutPrefix(rest, []byte(`"seq":`)); !ok || len(rest) < 2 || rest[len(rest)-1] != '}' {
+	rest, usual := bytes.CutPrefix(answer, p.usual)
+	rest, numbered := bytes.CutPrefix(bytes.TrimPrefix(rest, []byte(" ")), []byte(`"seq":`))
+	if !usual || !numbered || len(rest) < 2 || rest[len(rest)-1] != '}' {
 		return false
 	}
 	for _, digit := range rest[:len(rest)-1] {
