@@ -11,7 +11,7 @@ import (
 var (
 	local servers.Local
 
-	rounds   = flag.Int("rounds", 10, "how many rounds there are for each store and claim")
+	rounds   = flag.Int("rounds", 50, "how many rounds there are for each store and claim")
 	seedFlag = flag.Uint64("seed", 0, "the seed of chance; 0 for a new one")
 )
 

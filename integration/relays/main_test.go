@@ -28,25 +28,22 @@ var (
 	local servers.Local
 
 	seedFlag = flag.Uint64("seed", 0, "the seed of chance; 0 for a new one")
-	rounds   = flag.Int("rounds", 8, "how often TestRelaysDieByTurns kills or stops a relay")
+	rounds   = flag.Int("rounds", 200, "how often TestAllDieByTurns kills or stops a process, of all stores together")
 )
 
-// child are the variables of a process that is a relay: store and place of the
-// database, and the receiver's URL.
+// child are the variables of a process that is a relay, or an application: which of
+// them, store and place of the database, the receiver's URL, and the lease of a relay or
+// the number of an application.
 const child = "UOW_RELAYS_CHILD"
-
-// leaseOf is short, so that a process can be stopped for longer, though not as short
-// where a process can wait for a lock long: SQLite's are not fair.
-func leaseOf(store string) time.Duration {
-	if store == "sqlite" {
-		return 4 * time.Second
-	}
-	return time.Second
-}
 
 func TestMain(m *testing.M) {
 	if args := os.Getenv(child); args != "" {
-		if err := beRelay(strings.Split(args, "\n")); err != nil {
+		be := beApplication
+		what, args, _ := strings.Cut(args, "\n")
+		if what == "relay" {
+			be = beRelay
+		}
+		if err := be(strings.Split(args, "\n")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -57,21 +54,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// open opens a database.
-func open(ctx context.Context, store, place string) (*uow.DB, error) {
+// open opens a database with collections.
+func open(ctx context.Context, store, place string, collections ...uow.AnyCollection) (*uow.DB, error) {
+	cfg := uow.Config{Collections: collections}
 	switch store {
 	case "postgres":
 		dsn, schema, _ := strings.Cut(place, "|")
-		return postgres.Options{Schema: schema}.Open(ctx, dsn, uow.Config{})
+		return postgres.Options{Schema: schema}.Open(ctx, dsn, cfg)
 	case "mysql":
-		return mysql.Open(ctx, place, uow.Config{})
+		return mysql.Open(ctx, place, cfg)
 	case "sqlite":
-		return sqlite.Open(ctx, place, uow.Config{})
+		return sqlite.Open(ctx, place, cfg)
 	}
 	return nil, fmt.Errorf("there is no store %q", store)
 }
 
-// beRelay is what the child does, until it is told to stop.
+// beRelay is what a child does, until it is told to stop.
 func beRelay(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -84,8 +82,12 @@ func beRelay(args []string) error {
 	if err != nil {
 		return err
 	}
+	lease, err := time.ParseDuration(args[3])
+	if err != nil {
+		return err
+	}
 	r, err := relay.New(relay.Config{
-		Log: log, Partitions: partitions, Lease: leaseOf(args[0]), BatchSize: 20, PollInterval: 100 * time.Millisecond, DrainTimeout: 5 * time.Second,
+		Log: log, Partitions: partitions, Lease: lease, BatchSize: 20, PollInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second,
 		PublishTimeout: 5 * time.Second, Backoff: relay.Backoff{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}, MaxAttempts: -1,
 		Publisher: relay.Each(func(ctx context.Context, m outbox.Message) relay.Result { return post(ctx, args[2], m) }, 4),
 	})

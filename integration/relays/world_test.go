@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,27 +30,31 @@ import (
 type world struct {
 	*testing.T
 	store, place string
+	lease        time.Duration
 	db           *uow.DB
+	counters     *uow.Collection[counter]
 	log          outbox.Log
 	url          string
 	chance       *rand.Rand
+	processes    []*process
 
 	mu       sync.Mutex
 	received map[string]int   // how often, by id
 	first    map[string][]int // the numbers of each key, in the order of their first arrival
 	fail     atomic.Int64     // one of so many requests is answered by an error; 0 for none
 	requests atomic.Int64
-
-	committed atomic.Int64
 }
 
-func newWorld(t *testing.T, store string) *world {
+func newWorld(t *testing.T, store string, lease time.Duration) *world {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("-seed %d", seed)
-	w := &world{T: t, store: store, received: map[string]int{}, first: map[string][]int{}, chance: rand.New(rand.NewPCG(seed, 0))}
+	w := &world{
+		T: t, store: store, lease: lease, counters: newCounters(),
+		received: map[string]int{}, first: map[string][]int{}, chance: rand.New(rand.NewPCG(seed, 0)),
+	}
 	name := "uow_relays_" + strconv.FormatUint(rand.Uint64(), 36)
 	switch store {
 	case "postgres":
@@ -61,7 +65,7 @@ func newWorld(t *testing.T, store string) *world {
 		w.place = filepath.Join(t.TempDir(), "relays.db")
 	}
 	var err error
-	if w.db, err = open(t.Context(), store, w.place); err != nil {
+	if w.db, err = open(t.Context(), store, w.place, w.counters); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.db.Close() })
@@ -111,8 +115,16 @@ func (w *world) mysql(name string) (place string) {
 	return cfg.FormatDSN()
 }
 
-// receive notes what arrives.
+// receive notes what arrives, or lets an application wait until there is room.
 func (w *world) receive(response http.ResponseWriter, request *http.Request) {
+	if request.Method == http.MethodGet {
+		me, _ := strconv.Atoi(request.FormValue("application"))
+		n, _ := strconv.Atoi(request.FormValue("n"))
+		for n-w.arrived(me) >= ahead && request.Context().Err() == nil {
+			pause(request.Context(), 2*time.Millisecond)
+		}
+		return
+	}
 	body, err := io.ReadAll(request.Body)
 	number, parsed := strconv.Atoi(string(body))
 	id, key := request.Header.Get("Id"), request.Header.Get("Key")
@@ -130,36 +142,15 @@ func (w *world) receive(response http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// backlog is how many messages may wait: those who commit wait too where there are
-// more, so that in the end a relay that does not get on stops everything.
-const backlog = 300
-
-// commit has units commit until stop is called: each appends the next message of a
-// few keys, and one without a key.
-func (w *world) commit() (stop func()) {
-	ctx, cancel := context.WithCancel(w.Context())
-	var writers sync.WaitGroup
-	for writer := range 3 {
-		writers.Go(func() {
-			for n := 1; ctx.Err() == nil; n++ {
-				messages := []outbox.Message{{Type: "t", Payload: []byte("0")}}
-				for k := range 4 {
-					messages = append(messages, outbox.Message{Type: "t", Key: fmt.Sprintf("key %d of %d", k, writer), Payload: strconv.AppendInt(nil, int64(n), 10)})
-				}
-				err := w.db.Do(context.WithoutCancel(ctx), func(_ context.Context, u *uow.Unit) error { return outbox.Append(u, messages...) })
-				if err != nil {
-					w.Errorf("commit: %v", err)
-					return
-				}
-				w.committed.Add(int64(len(messages)))
-				pause(ctx, 5*time.Millisecond)
-				for ctx.Err() == nil && int(w.committed.Load())-w.arrivals() > backlog {
-					pause(ctx, 5*time.Millisecond)
-				}
-			}
-		})
+// arrived is of how many units of an application all has arrived that has a key.
+func (w *world) arrived(application int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.first[keyOf(application, 0)])
+	for k := range keys {
+		n = min(n, len(w.first[keyOf(application, k)]))
 	}
-	return func() { cancel(); writers.Wait() }
+	return n
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -169,18 +160,40 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// process is a relay.
+// process is a relay or an application.
 type process struct {
 	*exec.Cmd
 	w    *world
+	what string
 	done chan struct{}
 	out  bytes.Buffer
+	// told is whether it is to end.
+	told bool
 }
 
-func (w *world) start() *process {
+func (w *world) relay() *process {
 	w.Helper()
-	p := &process{Cmd: exec.Command(os.Args[0]), w: w, done: make(chan struct{})}
-	p.Env = append(os.Environ(), child+"="+strings.Join([]string{w.store, w.place, w.url}, "\n"))
+	return w.start("relay", w.lease.String())
+}
+
+// apply starts the applications.
+func (w *world) apply() (all []*process) {
+	w.Helper()
+	for i := range applications {
+		all = append(all, w.application(i))
+	}
+	return all
+}
+
+func (w *world) application(i int) *process {
+	w.Helper()
+	return w.start("application", strconv.Itoa(i))
+}
+
+func (w *world) start(what, variable string) *process {
+	w.Helper()
+	p := &process{Cmd: exec.Command(os.Args[0]), w: w, what: what, done: make(chan struct{})}
+	p.Env = append(os.Environ(), child+"="+strings.Join([]string{what, w.store, w.place, w.url, variable}, "\n"))
 	p.Stdout, p.Stderr = &p.out, &p.out
 	if err := p.Start(); err != nil {
 		w.Fatal(err)
@@ -190,6 +203,7 @@ func (w *world) start() *process {
 		close(p.done)
 	}()
 	w.Cleanup(p.kill)
+	w.processes = append(w.processes, p)
 	return p
 }
 
@@ -201,6 +215,7 @@ func (p *process) signal(s syscall.Signal) {
 
 // kill ends the process, as a crash does.
 func (p *process) kill() {
+	p.told = true
 	_ = p.Process.Kill() // it may have ended
 	<-p.done
 }
@@ -208,10 +223,11 @@ func (p *process) kill() {
 // stop asks the process to end, which must do so in order.
 func (p *process) stop() {
 	p.w.Helper()
+	p.told = true
 	p.signal(syscall.SIGTERM)
 	<-p.done
 	if !p.ProcessState.Success() {
-		p.w.Errorf("a relay that was stopped ended by %v:\n%s", p.ProcessState, p.out.Bytes())
+		p.w.Errorf("a process that was stopped ended by %v:\n%s", p.ProcessState, p.out.Bytes())
 	}
 }
 
@@ -222,17 +238,25 @@ func (w *world) until(what string, yes func() bool) {
 	ctx, cancel := context.WithTimeout(w.Context(), 3*time.Minute)
 	defer cancel()
 	for !yes() {
-		if pause(ctx, 10*time.Millisecond); ctx.Err() != nil {
+		pause(ctx, 10*time.Millisecond)
+		for _, p := range w.processes {
+			if p.told {
+				continue
+			}
+			select {
+			case <-p.done:
+				w.Fatalf("%s ended by %v:\n%s", p.what, p.ProcessState, p.out.Bytes())
+			default:
+			}
+			if ctx.Err() != nil {
+				p.kill()
+				w.Errorf("%s said\n%s", p.what, p.out.Bytes())
+			}
+		}
+		if ctx.Err() != nil {
 			w.Fatalf("%s: it never was", what)
 		}
 	}
-}
-
-// arrivals counts the messages that have arrived.
-func (w *world) arrivals() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.received)
 }
 
 // settled reports whether everything was delivered, as the log knows it.
@@ -247,9 +271,29 @@ func (w *world) settled() bool {
 	return false
 }
 
-// check compares what was committed with what was received.
+// counted returns the numbers that the counters have come to.
+func (w *world) counted() map[string]int {
+	w.Helper()
+	counted := map[string]int{}
+	err := w.db.View(w.Context(), func(ctx context.Context, v *uow.View) error {
+		for c, err := range w.counters.From(v).All(ctx, uow.Query{}) {
+			if err != nil {
+				return err
+			}
+			counted[c.ID] = c.N
+		}
+		return nil
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return counted
+}
+
+// check compares the database with the outbox, and the outbox with what was received.
 func (w *world) check() {
 	w.Helper()
+	counted := w.counted()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	want, total, after := map[string][]int{}, 0, int64(0)
@@ -271,17 +315,33 @@ func (w *world) check() {
 		}
 		after = next
 	}
-	if total != int(w.committed.Load()) || len(w.received) != total {
-		w.Errorf("%d messages were committed, the log has %d, and %d were received", w.committed.Load(), total, len(w.received))
+	committed := 0
+	for key, n := range counted {
+		committed += n
+		if !slices.Equal(want[key], upTo(n)) {
+			w.Errorf("the log has %v of %q, which has come to %d", want[key], key, n)
+		}
+	}
+	if committed += committed / keys; total != committed || len(w.received) != total || len(counted) != applications*keys {
+		w.Errorf("%d messages were committed by %d keys, the log has %d, and %d were received", committed, len(counted), total, len(w.received))
 	}
 	repeated := 0
 	for _, n := range w.received {
 		repeated += n - 1
 	}
 	for key, numbers := range want {
-		if key != "" && fmt.Sprint(w.first[key]) != fmt.Sprint(numbers) {
+		if key != "" && !slices.Equal(w.first[key], numbers) {
 			w.Errorf("the first arrivals of %q are %v, want %v", key, w.first[key], numbers)
 		}
 	}
 	w.Logf("%d messages, %d of them repeated", total, repeated)
+}
+
+// upTo returns the numbers from 1.
+func upTo(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = i + 1
+	}
+	return numbers
 }
