@@ -58,9 +58,9 @@ func (s *Store) partitions(sc *script, found map[string]partition, names ...stri
 // one row of uow_state puts those who acquire at once in an order.
 func (s *Store) nextEpoch(sc *script, lease *outbox.Lease, end *int64) *script {
 	return sc.add("UPDATE ", s.schema, "uow_state SET epochs = epochs + 1").end().
-		add("SELECT epochs, log_id, GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)) FROM ", s.schema, "uow_state").
+		add("SELECT epochs, log_id, GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)), CAST(UTC_TIMESTAMP(6) AS CHAR) FROM ", s.schema, "uow_state").
 		query(func(row []sqldriver.Value) error {
-			lease.Epoch, lease.Log, *end = number(row[0]), text(row[1]), number(row[2])
+			lease.Epoch, lease.Log, *end, lease.Now = number(row[0]), text(row[1]), number(row[2]), timeOf(row[3])
 			return nil
 		})
 }

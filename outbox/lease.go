@@ -64,6 +64,9 @@ type Lease struct {
 	Position int64
 	// Log is the identity of the log, which it got when it was made.
 	Log string
+	// Now is the database's clock when the lease was acquired. By it relays, whose own
+	// clocks may differ, say when a held message is due.
+	Now time.Time
 }
 
 // Of returns the share of messages that the lease is for.

@@ -49,10 +49,10 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, 
 	steps = append(steps, s.refuseClaim(claim, lease), step{
 		statement: s.sqlf(`UPDATE %[1]s.uow_outbox_cursor c SET epoch = s.epochs, owner = $2,
 			expires_at = clock_timestamp() + $3 * interval '1 microsecond'
-			FROM %[1]s.uow_state s WHERE c.name = $1 RETURNING c.position, c.epoch, s.log`, text, text, integer),
+			FROM %[1]s.uow_state s WHERE c.name = $1 RETURNING c.position, c.epoch, s.log, clock_timestamp()`, text, text, integer),
 		args: newArgs(3).text(lease.Row()).text(claim.Owner).int(claim.TTL.Microseconds()),
 		row: func(row [][]byte) error {
-			lease.Position, lease.Epoch, lease.Log = number(row[0]), number(row[1]), string(row[2])
+			lease.Position, lease.Epoch, lease.Log, lease.Now = number(row[0]), number(row[1]), string(row[2]), timeOf(row[3])
 			return nil
 		},
 	})

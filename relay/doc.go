@@ -159,10 +159,8 @@
 // messages are repeated, and neither lost nor out of order.
 //
 // The clock of leases is the database's (that of the machine, where the database has
-// none). Those of the processes may be hours apart; what counts of them is how fast they
-// run while a relay is in Owned. But when a held message is due, is by the clock of the
-// relay that held it: another that takes over tries it too soon, or too late, by as much as
-// their clocks differ.
+// none), and so is that of held messages. Those of the processes may be hours apart; what
+// counts of them is how fast they run while a relay is in Owned.
 //
 // With Config.TakeOver a relay forces all partitions, its leases keep nobody off, and
 // ErrLeaseLost ends Run: the newest run wins at once.

@@ -180,7 +180,7 @@ func (s *session) prepare(a *ahead) *flight {
 // startRetries publishes held messages that are due.
 func (s *session) startRetries(ctx context.Context) error {
 	for s.retries < s.cfg.Retries {
-		now := s.cfg.Now()
+		now := s.logTime(s.cfg.Now())
 		if due, ok := s.held.nextDue(now); !ok || due.After(now) {
 			return nil
 		}

@@ -40,6 +40,8 @@ type session struct {
 	// look asks for the held messages to be looked at, too.
 	look atomic.Bool
 
+	// skew is how much the database's clock is ahead of the relay's.
+	skew time.Duration
 	// confirmedAt is when the log last said that the lease stands.
 	confirmedAt time.Time
 	// resumeAt is when to publish again after the publisher was unavailable, for
@@ -57,11 +59,17 @@ type session struct {
 	failed error
 }
 
+// newSession is called when the lease has just been acquired.
 func newSession(r *Relay, w *window, lease outbox.Lease) *session {
+	skew := time.Duration(0)
+	if !lease.Now.IsZero() {
+		skew = lease.Now.Sub(r.cfg.Now())
+	}
 	return &session{
 		window:   w,
 		Relay:    r,
 		lease:    lease,
+		skew:     skew,
 		position: lease.Position,
 		saved:    lease.Position,
 		held:     newHeldSet(),
@@ -161,6 +169,10 @@ func (s *session) loop(ctx context.Context) error {
 	return nil
 }
 
+// logTime returns what the database's clock says at a time of the relay's. Times of held
+// messages are all the database's.
+func (s *session) logTime(t time.Time) time.Time { return t.Add(s.skew) }
+
 // step does all that is due.
 func (s *session) step(ctx context.Context) error {
 	if s.look.Swap(false) {
@@ -204,7 +216,8 @@ func (s *session) untilNext() time.Duration {
 	if (s.scanDue || s.ahead != nil) && s.fresh == nil {
 		next = earlier(next, s.resumeAt)
 	}
-	if due, ok := s.held.nextDue(now); ok && s.retries < s.cfg.Retries {
+	if due, ok := s.held.nextDue(s.logTime(now)); ok && s.retries < s.cfg.Retries {
+		due = due.Add(-s.skew)
 		if due.Before(s.resumeAt) {
 			due = s.resumeAt
 		}

@@ -228,6 +228,33 @@ func TestP21_ClocksOfProcessesDoNotMatter(t *testing.T) {
 	})
 }
 
+// A message that a relay holds is due by the database's clock: who takes over tries it
+// no later because its own clock is behind.
+func TestP23_HeldMessagesAreDueByTheDatabasesClock(t *testing.T) {
+	for _, hours := range []time.Duration{5, -5} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			at := func(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(d) } }
+			f.to.set(fail("a", relay.Retry))
+			backoff := relay.Backoff{Min: time.Minute, Max: time.Minute}
+			first := f.run(relay.Config{Now: at(hours * time.Hour), Backoff: backoff})
+			f.commit("a", "a")
+			synctest.Wait()
+			first.stop()
+			f.to.set(nil)
+			f.run(relay.Config{Now: at(-hours * time.Hour), Backoff: backoff})
+			due := f.held(outbox.HeldFilter{State: outbox.Retrying})[0].NextAt
+			pass(time.Until(due) - time.Millisecond)
+			wantIDs(t, "before it is due", f.to.arrivals())
+			pass(time.Minute)
+			wantIDs(t, "after that", f.to.arrivals(), "a-1", "a-2")
+			if wait := time.Until(due); wait < -2*time.Minute {
+				t.Errorf("it was due %v ago", -wait)
+			}
+		})
+	}
+}
+
 // Keys are held in their partition, whoever has it.
 func TestP23_HeldKeysMoveWithTheirPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -41,7 +41,7 @@ func (s *session) judgeFresh(f *flight) verdict {
 		if !f.skipped[i] {
 			result, results = results[0], results[1:]
 		}
-		hold := outbox.Hold{Position: m.Position, Key: m.Key, State: outbox.Waiting, Since: now}
+		hold := outbox.Hold{Position: m.Position, Key: m.Key, State: outbox.Waiting, Since: s.logTime(now)}
 		at := slotOfMessage(m)
 		if e := s.held.get(at); e != nil {
 			e.more = true
@@ -162,7 +162,7 @@ func (s *session) hold(h outbox.Hold, r Result, worked bool, now time.Time) outb
 	h.NextAt = time.Time{}
 	if h.State == outbox.Retrying {
 		// Stores keep microseconds; rounding up would make it due too late.
-		h.NextAt = now.Add(wait).UTC().Truncate(time.Microsecond)
+		h.NextAt = s.logTime(now).Add(wait).UTC().Truncate(time.Microsecond)
 	}
 	return h
 }

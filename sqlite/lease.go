@@ -95,9 +95,9 @@ func refuseClaim(c *conn, claim outbox.Claim, lease *outbox.Lease) (err error) {
 // nextEpoch gives a lease its epoch.
 func nextEpoch(c *conn, lease *outbox.Lease) error {
 	return c.query(context.Background(), func(row []sqldriver.Value) error {
-		lease.Epoch, lease.Log = number(row[0]), text(row[1])
+		lease.Epoch, lease.Log, lease.Now = number(row[0]), text(row[1]), time.UnixMicro(number(row[2]))
 		return nil
-	}, `UPDATE uow_outbox_state SET epochs = epochs + 1 RETURNING epochs, log`)
+	}, `UPDATE uow_outbox_state SET epochs = epochs + 1 RETURNING epochs, log, `+now)
 }
 
 // leased returns the position of the partition of a lease, which must be the newest.

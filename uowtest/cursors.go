@@ -18,7 +18,7 @@ func cursorChecks() []Check {
 			run:   scanGoesOn,
 		}, {
 			Name:  "Log_acquire",
-			Rule:  "Acquire must begin a new cursor at position 0, keep the position of a known one, and give an epoch greater than every earlier one of the cursor",
+			Rule:  "Acquire must begin a new cursor at position 0, keep the position of a known one, give an epoch greater than every earlier one of the cursor, and tell the database's time",
 			needs: outboxNeeded,
 			run:   acquire,
 		}, {
@@ -93,6 +93,9 @@ func acquire(k *kit) {
 	again := r.acquire("relay")
 	if again.Position != r.positions[0] || again.Epoch <= r.lease.Epoch {
 		k.broken("a cursor that was settled at %d should be there when it is acquired again, with a greater epoch than %d; got %+v", r.positions[0], r.lease.Epoch, again)
+	}
+	if r.lease.Now.IsZero() || again.Now.IsZero() {
+		k.broken("a lease should say what the database's clock was; got %+v, then %+v", r.lease, again)
 	}
 }
 

@@ -261,6 +261,7 @@ func breakages(t testing.TB) []breakage {
 
 		{"Log_scan_goes_on_where_it_stopped", "ignores the limit", scanIgnoresLimit()},
 		{"Log_acquire", "gives the same epoch again", acquireKeepsEpoch()},
+		{"Log_acquire", "tells no time", acquireTellsNoTime()},
 		{"Log_stale_lease_changes_nothing", "ignores epochs", settleIgnoresEpochs()},
 		{"Log_lease_of_a_dropped_cursor", "ignores epochs", settleIgnoresEpochs()},
 		{"Log_cursors_are_independent", "has one cursor for all", sharesCursors()},

@@ -42,6 +42,14 @@ func acquireNeverForces() fault {
 	}}
 }
 
+func acquireTellsNoTime() fault {
+	return fault{acquire: func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
+		lease, err := s.Log.Acquire(ctx, claim)
+		lease.Now = time.Time{}
+		return lease, err
+	}}
+}
+
 func leasesNeverExpire() fault {
 	return fault{acquire: func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
 		if claim.TTL > 0 {

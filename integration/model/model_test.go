@@ -15,7 +15,7 @@ import (
 	"github.com/uow-go/uow/integration/internal/servers"
 )
 
-var long = flag.Bool("long", false, "check the models with bounds that take many minutes and 16 GB, too")
+var long = flag.Bool("long", false, "check the models with bounds that take ten minutes and several GB, too")
 
 // models is where they are.
 const models = "../../relay/model"

@@ -57,9 +57,12 @@ func beApplication(args []string) error {
 		} else if err != nil {
 			return err
 		}
-		if n, err = count(context.WithoutCancel(ctx), db, counters, me); err != nil {
+		// A relay that is stopped while it writes keeps SQLite's lock.
+		counted, err := count(context.WithoutCancel(ctx), db, counters, me)
+		if err != nil && !errors.Is(err, uow.ErrRetryable) {
 			return err
 		}
+		n = max(n, counted)
 		pause(ctx, 5*time.Millisecond)
 	}
 }
@@ -83,7 +86,10 @@ func count(ctx context.Context, db *uow.DB, counters *uow.Collection[counter], m
 		}
 		return outbox.Append(u, messages...)
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // room asks the receiver, which answers when so many units are not too far ahead.

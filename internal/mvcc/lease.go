@@ -31,7 +31,7 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.L
 			}
 			lease.Position = c.Position
 		}
-		lease.Epoch, lease.Log = l.Epochs+1, l.ID
+		lease.Epoch, lease.Log, lease.Now = l.Epochs+1, l.ID, time.Now()
 		change.Cursors = slices.DeleteFunc(change.Cursors, func(c CursorChange) bool { return c.Name == name })
 		change.Cursors = append(change.Cursors, CursorChange{
 			Name: name, Position: lease.Position, Epoch: lease.Epoch, owner: claim.Owner, expires: time.Now().Add(claim.TTL),
