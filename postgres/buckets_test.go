@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/uow-go/uow/outbox"
 )
 
 // before is a connection to a schema as it was before a version.
@@ -168,4 +170,59 @@ func TestBucketsTakeNoInserts(t *testing.T) {
 	if stats, err := f.store.Stats(t.Context()); stats.Messages != 0 || err != nil {
 		t.Error(stats, err)
 	}
+}
+
+// TestLogIsReadByItsIndexes asks for the plans of what relays do all the time, as they
+// are kept for any parameters: of a log that is new, and of a larger one.
+func TestLogIsReadByItsIndexes(t *testing.T) {
+	f := open(t, needServer(t), Options{})
+	for _, when := range []string{"when it is new", "before it is analyzed", "after it was analyzed"} {
+		checked := bucketNames()
+		switch when {
+		case "before it is analyzed":
+			for i := range buckets - 1 {
+				script(t, f.store, fmt.Sprintf(`SELECT setval('%s.uow_outbox_bucket', %d)`, f.store.schema, i))
+				script(t, f.store, `INSERT INTO `+f.store.schema+`.uow_outbox (`+messageColumns+`)
+					SELECT i, '', '', '', '', '', 0, NULL, now(), decode(repeat('00', 200), 'hex') FROM generate_series(1, 5000) i`)
+			}
+		case "after it was analyzed":
+			script(t, f.store, `ANALYZE `+f.store.schema+`.uow_outbox`)
+			checked = checked[:buckets-1] // the last is known to be empty
+		}
+		for name, query := range map[string]*statement{
+			"scan":    f.store.sql.scan,
+			"topics":  f.store.sql.scanTopics,
+			"share":   f.store.sql.scanShare,
+			"cursors": newStatement(f.store.cursorStats()),
+			"end":     f.store.sqlf(`SELECT ` + end + ` FROM %[1]s.uow_state`),
+			"held":    f.store.heldQuery("relay", outbox.HeldFilter{State: outbox.Retrying, Limit: 10}).statement,
+			"replay":  f.store.replay("relay", []int64{1}, nil).statement,
+		} {
+			plan := f.explain(query)
+			for _, bucket := range checked {
+				if strings.Contains(plan, "Seq Scan on "+bucket) {
+					t.Errorf("%s, %s:\n%s", name, when, plan)
+					break
+				}
+			}
+		}
+	}
+}
+
+// explain returns the plan of a statement that is kept for any parameters.
+func (f *fixture) explain(q *statement) string {
+	f.Helper()
+	c := f.session(`SET plan_cache_mode = force_generic_plan`)
+	defer c.Close(f.Context())
+	_, err := c.PgConn().Prepare(f.Context(), "q", q.sql, q.oids)
+	f.must(err)
+	call := `EXPLAIN EXECUTE q`
+	if n := len(q.oids); n > 0 {
+		call += `(NULL` + strings.Repeat(", NULL", n-1) + `)`
+	}
+	rows, err := c.Query(f.Context(), call, pgx.QueryExecModeSimpleProtocol)
+	f.must(err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	f.must(err)
+	return strings.Join(lines, "\n")
 }

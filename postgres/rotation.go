@@ -39,16 +39,16 @@ func bucketNames() []string {
 type bucket struct {
 	first, last int64 // positions; 0 when it is empty
 	old         bool  // it has a message at its beginning that may go
+	passed      bool  // by every cursor
 	spent       bool  // nobody needs any of its messages
 }
 
 // Trim implements outbox.Log. Nothing is deleted while there is no cursor.
 //
 // A bucket of which nobody needs any message is truncated: it counts by its positions,
-// and whatever the limit is. When the one that is written to is large, and it has messages
-// that may go, another one is written to from then on; where none is empty, because of
-// messages that are held in all of them, and where it is small, messages are deleted one
-// by one.
+// and whatever the limit is. When the one that is written to is large, and has messages
+// that may go, another one is written to from then on. Where none is empty, because of a
+// message that is held, and where it is small, messages are deleted one by one.
 func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	if limit <= 0 {
 		return 0, ctx.Err()
@@ -71,37 +71,50 @@ func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, e
 			*b = bucket{}
 		}
 	}
-	from := `uow_outbox`
-	switch b := all[current]; {
-	case b.last == 0, n >= limit:
+	b := all[current]
+	if !b.old || n >= limit {
 		return n, nil
-	case b.last-b.first+1 < s.enough:
-		from = bucketNames()[current]
-	case !b.old:
-		return n, nil
-	default:
-		for i := 1; i < buckets; i++ {
-			if next := (current + i) % buckets; all[next].last == 0 {
-				return n, s.turn(ctx, current, next)
-			}
+	}
+	from := bucketNames()[current]
+	if b.last-b.first+1 >= s.enough {
+		from = `uow_outbox`
+		next, held := following(all, current)
+		if next != current {
+			return n, s.turn(ctx, current, next)
+		}
+		if !held {
+			return n, nil
 		}
 	}
 	deleted, err := s.deleteOld(ctx, from, before, limit-n)
 	return n + deleted, err
 }
 
+// following returns the empty bucket that comes next, and the current one where there is
+// none: held says that it is because of a message that every cursor has passed.
+func following(all [buckets]bucket, current int) (next int, held bool) {
+	for i := 1; i < buckets; i++ {
+		next := (current + i) % buckets
+		if all[next].last == 0 {
+			return next, false
+		}
+		held = held || all[next].passed && !all[next].spent
+	}
+	return current, held
+}
+
 // buckets looks at the log's tables, and which of them is written to.
 func (s *Store) buckets(ctx context.Context, before time.Time) (all [buckets]bucket, current int, err error) {
 	query, union := "", ""
 	for i, name := range bucketNames() {
-		query += fmt.Sprintf(`%s SELECT %d::bigint, f.position, l.position, f.created_at < $1, (%s) IS TRUE FROM %s`, union, i, s.spent(name), s.ends(name))
+		query += fmt.Sprintf(`%s SELECT %d::bigint, f.position, l.position, f.created_at < $1, (%s) IS TRUE, (%s) IS TRUE FROM %s`, union, i, s.passed(), s.spent(name), s.ends(name))
 		union = ` UNION ALL`
 	}
 	err = s.do(ctx, "trim", step{
 		statement: newStatement(query, pgtype.TimestamptzOID),
 		args:      newArgs(1).time(before),
 		row: func(row [][]byte) error {
-			all[number(row[0])] = bucket{first: number(row[1]), last: number(row[2]), old: truth(row[3]), spent: truth(row[4])}
+			all[number(row[0])] = bucket{first: number(row[1]), last: number(row[2]), old: truth(row[3]), passed: truth(row[4]), spent: truth(row[5])}
 			return nil
 		},
 	}, step{
@@ -123,10 +136,16 @@ func (s *Store) ends(name string) string {
 // none is held, and they were created before $1; null when there is no cursor. A cursor
 // has passed a message only when everything before it could be seen, or never will be.
 func (s *Store) spent(name string) string {
-	return fmt.Sprintf(`l.position <= (SELECT min(position) FROM %[1]s.uow_outbox_cursor WHERE split = 0)
+	return s.passed() + fmt.Sprintf(`
 		AND NOT EXISTS (SELECT FROM (SELECT created_at FROM %[1]s.%[2]s ORDER BY position DESC LIMIT %[3]d) y WHERE created_at >= $1)
 		AND NOT EXISTS (SELECT FROM %[1]s.uow_outbox_held h WHERE h.position BETWEEN f.position AND l.position
 			AND EXISTS (SELECT FROM %[1]s.%[2]s m WHERE m.position = h.position))`, s.schema, name, young)
+}
+
+// passed is true of a bucket, with its ends, that every cursor has passed; null when there
+// is no cursor.
+func (s *Store) passed() string {
+	return `l.position <= (SELECT min(position) FROM ` + s.schema + `.uow_outbox_cursor WHERE split = 0)`
 }
 
 // empty truncates a bucket, unless somebody has come to need it, or has a lock on it
@@ -147,7 +166,7 @@ func (s *Store) empty(ctx context.Context, i int, before time.Time) (emptied boo
 	table := s.schema + "." + name
 	_, err = s.run(ctx, c.Conn(), []step{
 		plain(s.sql.begin[ReadCommitted]),
-		plain(newStatement(`SELECT set_config('lock_timeout', '` + patience + `', true)`)),
+		plain(newStatement(`SELECT set_config('lock_timeout', '` + s.patience + `', true)`)),
 		plain(s.sqlf(`SELECT FROM %[1]s.uow_state FOR UPDATE`)),
 		plain(newStatement(`LOCK TABLE ` + table + ` IN ACCESS EXCLUSIVE MODE`)),
 		{

@@ -3,8 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -77,6 +77,16 @@ func (f *fixture) session(statements ...string) *pgx.Conn {
 	return c
 }
 
+// untilWaiting returns when somebody waits for a lock on the first bucket.
+func (f *fixture) untilWaiting() {
+	f.Helper()
+	f.until("somebody waits for the bucket", func() (waits bool) {
+		f.must(f.store.pool.QueryRow(f.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass)`,
+			f.store.schema+".uow_outbox_0").Scan(&waits))
+		return waits
+	})
+}
+
 func TestBucketsAreTruncated(t *testing.T) {
 	f, lease := rotating(t)
 	f.deliver(lease, "a", "b", "c", "d")
@@ -105,6 +115,45 @@ func TestBucketsAreTruncated(t *testing.T) {
 	}
 	if again := f.deliver(lease, "d"); again != next+1 {
 		t.Errorf("the next message is at %d, want %d", again, next+1)
+	}
+}
+
+// Nothing is deleted that a cursor has not passed, also when all buckets are full of it.
+func TestBucketsWaitForCursors(t *testing.T) {
+	f, lease := rotating(t)
+	for i, left := range []string{"[6 0 0 0]", "[6 6 0 0]", "[6 6 6 0]", "[6 6 6 6]", "[6 6 6 12]"} {
+		f.must(f.tx().Commit(t.Context(), appending(fmt.Sprint(i), names(fmt.Sprint(i), 6)...)))
+		f.wantTrim("with a cursor that stands still", 0, left)
+	}
+	f.must(f.store.Settle(t.Context(), lease, outbox.Settlement{Position: 30}))
+	f.wantTrim("after it has moved", 18, "[0 0 0 12]")
+	if f.current() != 0 {
+		t.Errorf("bucket %d is written to, want the next", f.current())
+	}
+}
+
+// A bucket is looked at when its lock is held: what was committed while a trim has waited
+// for that is seen, whatever the server's isolation is by default.
+func TestCommitsThatATrimHasWaitedFor(t *testing.T) {
+	for _, level := range []string{"read committed", "serializable"} {
+		f := open(t, needServer(t)+"&default_transaction_isolation="+url.PathEscape(level), Options{Isolation: Serializable})
+		f.store.enough, f.store.patience = 5, "1min"
+		lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Owner: "me", TTL: time.Hour})
+		f.must(err)
+		f.deliver(lease, names("a", 6)...)
+		unit := f.tx()
+		f.must(unit.Flush(t.Context(), appending("late", "late")))
+		done, emptied := make(chan error, 1), false
+		go func() {
+			var err error
+			emptied, err = f.store.empty(t.Context(), 0, later())
+			done <- err
+		}()
+		f.untilWaiting()
+		f.must(unit.Commit(t.Context(), appending("late")))
+		if err := <-done; emptied || err != nil || f.counts() != "[7 0 0 0]" {
+			t.Errorf("%s: emptied: %v, %v; left are %s", level, emptied, err, f.counts())
+		}
 	}
 }
 
@@ -180,11 +229,7 @@ func TestOpenUnitsHoldNobodyUp(t *testing.T) {
 		_, err := other.Exec(waiting, `LOCK TABLE uow_outbox_0 IN ACCESS EXCLUSIVE MODE`)
 		trimmed <- err
 	}()
-	f.until("somebody waits for the bucket", func() bool {
-		var n int
-		f.must(f.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass`, f.store.schema+".uow_outbox_0").Scan(&n))
-		return n == 1
-	})
+	f.untilWaiting()
 	for i := range 3 {
 		f.must(f.tx().Commit(t.Context(), appending(fmt.Sprint(i), fmt.Sprint(i))))
 	}
@@ -209,11 +254,7 @@ func TestInsertThatWaitsForItsBucket(t *testing.T) {
 	done := make(chan error, 1)
 	first := f.tx()
 	go func() { done <- first.Commit(context.Background(), appending("1", "first")) }()
-	f.until("the insert waits for its bucket", func() bool {
-		var waits bool
-		f.must(f.store.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass)`, f.store.schema+".uow_outbox_0").Scan(&waits))
-		return waits
-	})
+	f.untilWaiting()
 	var given bool
 	f.must(f.store.pool.QueryRow(t.Context(), `SELECT is_called FROM `+f.store.schema+`.uow_outbox_position`).Scan(&given))
 	if !given {
@@ -272,17 +313,17 @@ func TestScanWaitsForWhoWaitsForItsBucket(t *testing.T) {
 // TestRotationUnderLoad has writers, a relay and a trim: each message is read once, in
 // the order of positions, no row is deleted or dead, and the log stays short.
 func TestRotationUnderLoad(t *testing.T) {
-	const writers, units, kept = 8, 150, 200
+	const writers, most, kept, turns = 8, 5000, 200, 6
 	f := open(t, needServer(t), Options{MaxConns: 16})
 	f.store.enough = 50
 	lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Owner: "me", TTL: time.Hour})
 	f.must(err)
-	var clock atomic.Int64 // a second for each message
+	var clock, emptied atomic.Int64 // a second for each message; trims that have emptied something
 	var writing, rest sync.WaitGroup
 	stop := make(chan struct{})
 	for w := range writers {
 		writing.Go(func() {
-			for i := range units {
+			for i := 0; i < most && emptied.Load() < turns; i++ {
 				if err := f.append(fmt.Sprintf("%d-%d", w, i), clock.Add(1)); err != nil {
 					t.Error(err)
 					return
@@ -290,7 +331,6 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	trimmed := 0
 	rest.Go(func() {
 		for running := true; running; {
 			select {
@@ -303,7 +343,9 @@ func TestRotationUnderLoad(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			trimmed += n
+			if n > 0 {
+				emptied.Add(1)
+			}
 		}
 	})
 	var got []outbox.Message
@@ -318,14 +360,15 @@ func TestRotationUnderLoad(t *testing.T) {
 		}
 		last, ids[m.ID] = m.Position, true
 	}
-	if len(got) != writers*units {
-		t.Errorf("the relay got %d messages of %d", len(got), writers*units)
+	n := int(clock.Load())
+	if len(got) != n {
+		t.Errorf("the relay got %d messages of %d", len(got), n)
 	}
-	t.Logf("%d messages were trimmed; left are %s", trimmed, f.counts())
-	if trimmed < writers*units/2 {
-		t.Errorf("%d messages of %d were trimmed, want most", trimmed, writers*units)
+	t.Logf("left of %d messages are %s", n, f.counts())
+	if emptied.Load() < turns {
+		t.Errorf("%d trims of %d have emptied a bucket", emptied.Load(), turns)
 	}
-	f.wantNothingDead(writers * units)
+	f.wantNothingDead(n)
 }
 
 // append appends a message of a time.
@@ -377,59 +420,4 @@ func (f *fixture) wantNothingDead(inserted int) {
 	if changed != 0 || dead != 0 {
 		f.Errorf("%d rows were changed or deleted, and %d are dead", changed, dead)
 	}
-}
-
-// TestLogIsReadByItsIndexes asks for the plans of what relays do all the time, as they
-// are kept for any parameters: of a log that is new, and of a larger one.
-func TestLogIsReadByItsIndexes(t *testing.T) {
-	f := open(t, needServer(t), Options{})
-	for _, when := range []string{"when it is new", "before it is analyzed", "after it was analyzed"} {
-		checked := bucketNames()
-		switch when {
-		case "before it is analyzed":
-			for i := range buckets - 1 {
-				script(t, f.store, fmt.Sprintf(`SELECT setval('%s.uow_outbox_bucket', %d)`, f.store.schema, i))
-				script(t, f.store, `INSERT INTO `+f.store.schema+`.uow_outbox (`+messageColumns+`)
-					SELECT i, '', '', '', '', '', 0, NULL, now(), decode(repeat('00', 200), 'hex') FROM generate_series(1, 5000) i`)
-			}
-		case "after it was analyzed":
-			script(t, f.store, `ANALYZE `+f.store.schema+`.uow_outbox`)
-			checked = checked[:buckets-1] // the last is known to be empty
-		}
-		for name, query := range map[string]*statement{
-			"scan":    f.store.sql.scan,
-			"topics":  f.store.sql.scanTopics,
-			"share":   f.store.sql.scanShare,
-			"cursors": newStatement(f.store.cursorStats()),
-			"end":     f.store.sqlf(`SELECT ` + end + ` FROM %[1]s.uow_state`),
-			"held":    f.store.heldQuery("relay", outbox.HeldFilter{State: outbox.Retrying, Limit: 10}).statement,
-			"replay":  f.store.replay("relay", []int64{1}, nil).statement,
-		} {
-			plan := f.explain(query)
-			for _, bucket := range checked {
-				if strings.Contains(plan, "Seq Scan on "+bucket) {
-					t.Errorf("%s, %s:\n%s", name, when, plan)
-					break
-				}
-			}
-		}
-	}
-}
-
-// explain returns the plan of a statement that is kept for any parameters.
-func (f *fixture) explain(q *statement) string {
-	f.Helper()
-	c := f.session(`SET plan_cache_mode = force_generic_plan`)
-	defer c.Close(f.Context())
-	_, err := c.PgConn().Prepare(f.Context(), "q", q.sql, q.oids)
-	f.must(err)
-	call := `EXPLAIN EXECUTE q`
-	if n := len(q.oids); n > 0 {
-		call += `(NULL` + strings.Repeat(", NULL", n-1) + `)`
-	}
-	rows, err := c.Query(f.Context(), call, pgx.QueryExecModeSimpleProtocol)
-	f.must(err)
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	f.must(err)
-	return strings.Join(lines, "\n")
 }
