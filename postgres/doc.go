@@ -85,8 +85,9 @@
 //
 // # The outbox
 //
-// Positions come from a sequence, and so in the order of inserts, not of commits. Scan delivers a message only when nothing before it can appear any more.
-// Where a position is missing below one that can be read, it asks the server's lock
+// Positions come from a sequence, and so in the order of inserts, not of commits; who
+// inserts by other means must leave them to it. Scan delivers a message only when nothing
+// before it can appear any more. Where a position is missing below one that can be read, it asks the server's lock
 // table who holds a lock on the outbox, after it has read, waits until those are gone,
 // and reads again. This is sound since a position is given while the lock is held, and
 // the lock is released after the rows can be seen; and it does not wait for
@@ -136,6 +137,6 @@
 // "Message Flow". The waiting of unique indexes: "Index Uniqueness Checks". Locks and
 // their release: src/backend/access/transam/README of its sources. Shared snapshots and
 // locks that are skipped: the manual, "Snapshot Synchronization Functions" and "The
-// Locking Clause". Tables that are truncated by turns: the queues of Skytools' PgQ. Asking for a unit
-// by taking its key: the idea that a look-up must fence, of Oracle's Transaction Guard.
+// Locking Clause". Tables that are truncated by turns: the queues of Skytools' PgQ. Asking
+// for a unit by taking its key: the idea that a look-up must fence, of Oracle's Transaction Guard.
 package postgres
