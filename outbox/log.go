@@ -77,9 +77,11 @@ type Log interface {
 	// cursor has not passed, that are held, or that were trimmed, are left alone.
 	Replay(ctx context.Context, cursor string, positions []int64) (int, error)
 
-	// Trim deletes at most limit messages that were created before the time, and
-	// that every cursor has passed and none holds: none at all as long as there is
-	// no cursor. It returns how many it deleted.
+	// Trim deletes messages that were created before the time, and that every cursor
+	// has passed and none holds: none at all as long as there is no cursor. It deletes
+	// at most limit of them, and returns how many. A store may keep many thousands until
+	// it can drop all of them at once, whatever the limit is; it judges their age by the
+	// last ones, and counts them by their positions.
 	Trim(ctx context.Context, before time.Time, limit int) (int, error)
 
 	// Promote moves at most limit delayed messages that are due, by the database's

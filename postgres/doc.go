@@ -85,9 +85,9 @@
 //
 // # The outbox
 //
-// Positions come from an identity column, and so in the order of inserts, not of
-// commits. Scan delivers a message only when nothing before it can appear any more.
-// Where a position is missing below one that can be read, it asks the server's lock
+// Positions come from a sequence, and so in the order of inserts, not of commits; who
+// inserts by other means must leave them to it. Scan delivers a message only when nothing
+// before it can appear any more. Where a position is missing below one that can be read, it asks the server's lock
 // table who holds a lock on the outbox, after it has read, waits until those are gone,
 // and reads again. This is sound since a position is given while the lock is held, and
 // the lock is released after the rows can be seen; and it does not wait for
@@ -103,6 +103,29 @@
 // failover is another matter: what it does not lose is said by
 // synchronous_standby_names.
 //
+// # Retention
+//
+// uow_outbox is partitioned: it has four buckets, the tables uow_outbox_0 to 3, of which
+// one is written to. When that has 10000 positions or more, and a message older than the
+// retention, the next empty one is written to from then on; a bucket is truncated when
+// every cursor has passed it, nothing of it is held, and its newest messages are older than
+// the retention. So no row is ever updated or deleted, none is dead, and a large log is kept
+// for once to twice the retention. The bucket is the value of a sequence, which
+// the column's default reads: to change it takes no lock that an insert would wait for.
+// To truncate takes the bucket's lock, for which a trim waits 50 ms at most; who appends
+// needs another bucket's.
+//
+// Messages are deleted one by one where the log is smaller, and where none of the buckets is
+// empty: one held message keeps its bucket from being truncated.
+//
+// Who appends needs INSERT on uow_outbox and USAGE on the sequences uow_outbox_position
+// and uow_outbox_bucket; who trims SELECT, DELETE and TRUNCATE on the buckets, SELECT and
+// UPDATE on uow_outbox_bucket. Change data capture (Debezium's outbox event router) reads
+// a publication FOR TABLE uow_outbox WITH (publish = 'insert', publish_via_partition_root =
+// true), in which buckets are not told apart and what is dropped does not appear.
+//
+// # Waking
+//
 // Relays of other processes are woken by NOTIFY, outside of units' transactions, at
 // most once in 10 ms: within them it would take a lock of the whole server over each
 // commit. Poolers in transaction mode do not pass LISTEN on, and relays behind them
@@ -114,6 +137,6 @@
 // "Message Flow". The waiting of unique indexes: "Index Uniqueness Checks". Locks and
 // their release: src/backend/access/transam/README of its sources. Shared snapshots and
 // locks that are skipped: the manual, "Snapshot Synchronization Functions" and "The
-// Locking Clause". Asking for a unit
-// by taking its key: the idea that a look-up must fence, of Oracle's Transaction Guard.
+// Locking Clause". Tables that are truncated by turns: the queues of Skytools' PgQ. Asking
+// for a unit by taking its key: the idea that a look-up must fence, of Oracle's Transaction Guard.
 package postgres

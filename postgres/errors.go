@@ -54,6 +54,7 @@ const (
 	codeRestored         = "UW005"
 	codePositions        = "UW006"
 	codeNotDurable       = "UW007"
+	codeNeeded           = "UW008"
 	codeUnique           = "23505"
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"

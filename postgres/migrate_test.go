@@ -14,15 +14,7 @@ import (
 // statements are here as it sends them.
 func TestOldSchemaAndOldRelay(t *testing.T) {
 	ctx, dsn, schema := t.Context(), needServer(t), newSchema(t)
-	old, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close(ctx)
-	first, err := migrations.ReadFile("schema/0001_outbox.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
+	old := before(t, schema, 2)
 	run := func(sql string, args ...any) (changed int64, err error) {
 		t.Helper()
 		mode := pgx.QueryExecModeExec
@@ -38,8 +30,6 @@ func TestOldSchemaAndOldRelay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(run(`CREATE SCHEMA IF NOT EXISTS ` + quote(schema) + `; SET search_path = ` + quote(schema)))
-	must(run(createVersions + `; ` + string(first) + `; INSERT INTO uow_schema (version, name) VALUES (1, 'schema/0001_outbox.sql')`))
 	const appendOne = `INSERT INTO uow_outbox (id, topic, ordering_key, type, aggregatetype, aggregateid, sequence, created_at) VALUES ($1, 't', 'k', 'T', '', '', 0, now())`
 	const acquire = `WITH e AS (UPDATE uow_state SET epochs = epochs + 1 RETURNING epochs)
 		INSERT INTO uow_outbox_cursor AS c (name, position, epoch) SELECT $1, 0, epochs FROM e

@@ -163,7 +163,13 @@ func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reas
 
 // Replay implements outbox.Log.
 func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (n int, err error) {
-	err = s.do(ctx, "replay", step{
+	err = s.do(ctx, "replay", s.replay(cursor, positions, &n))
+	return n, err
+}
+
+// replay holds messages again, and counts them.
+func (s *Store) replay(cursor string, positions []int64, n *int) step {
+	return step{
 		statement: s.sqlf(`WITH i AS (INSERT INTO %[1]s.uow_outbox_held (cursor, position, key, state, attempts, reason, since)
 			SELECT $1, position, ordering_key, CASE WHEN ordering_key = '' THEN $3 ELSE $4 END, 0, '', clock_timestamp()
 			FROM %[1]s.uow_outbox WHERE position = ANY($2) AND position <= (SELECT min(position) FROM %[1]s.uow_outbox_cursor
@@ -172,9 +178,8 @@ func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (n
 			pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextOID, pgtype.TextOID),
 		args: newArgs(4).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }).
 			text(string(outbox.ReplayState(""))).text(string(outbox.ReplayState("k"))),
-		row: func(row [][]byte) error { n = int(number(row[0])); return nil },
-	})
-	return n, err
+		row: func(row [][]byte) error { *n = int(number(row[0])); return nil },
+	}
 }
 
 // Drop implements outbox.Log.

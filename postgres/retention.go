@@ -2,36 +2,10 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/uow-go/uow/outbox"
 )
-
-// young is how many messages beyond the limit a trim looks at for some that are old
-// enough: positions follow time but for differing clocks, and the whole log is not
-// read to find a straggler.
-const young = 1000
-
-// Trim implements outbox.Log. Nothing is deleted while there is no cursor.
-func (s *Store) Trim(ctx context.Context, before time.Time, limit int) (n int, err error) {
-	if limit <= 0 {
-		return 0, ctx.Err()
-	}
-	err = s.do(ctx, "trim", step{
-		statement: newStatement(`WITH first AS MATERIALIZED (SELECT m.position, m.created_at FROM `+s.schema+`.uow_outbox m
-				WHERE m.position <= (SELECT min(position) FROM `+s.schema+`.uow_outbox_cursor WHERE split = 0)
-				AND NOT EXISTS (SELECT FROM `+s.schema+`.uow_outbox_held h WHERE h.position = m.position)
-				ORDER BY m.position LIMIT $2 + $3),
-			old AS MATERIALIZED (SELECT position FROM first WHERE created_at < $1 ORDER BY position LIMIT $2),
-			d AS (DELETE FROM `+s.schema+`.uow_outbox m USING old WHERE m.position = old.position RETURNING m.position),
-			u AS (UPDATE `+s.schema+`.uow_state SET trimmed = greatest(trimmed, (SELECT max(position) FROM d)) WHERE EXISTS (SELECT FROM d))
-			SELECT count(*) FROM d`, pgtype.TimestamptzOID, pgtype.Int8OID, pgtype.Int8OID),
-		args: newArgs(3).time(before).int(int64(limit)).int(young),
-		row:  func(row [][]byte) error { n = int(number(row[0])); return nil },
-	})
-	return n, err
-}
 
 // counted is up to how many messages Stats counts.
 const counted = 1_000_000
@@ -44,7 +18,7 @@ func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 		step{
 			statement: newStatement(`SELECT greatest(trimmed, (SELECT max(position) FROM `+s.schema+`.uow_outbox)),
 				(SELECT count(*) FROM (SELECT FROM `+s.schema+`.uow_outbox LIMIT $1 + 1) m),
-				(SELECT reltuples::bigint FROM pg_class WHERE oid = `+literal(s.schema+".uow_outbox")+`::regclass), log,
+				(SELECT sum(greatest(c.reltuples, 0))::bigint FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = `+literal(s.schema+".uow_outbox")+`::regclass), log,
 				(SELECT count(*) FROM `+s.schema+`.uow_outbox_delayed)
 				FROM `+s.schema+`.uow_state`, pgtype.Int8OID),
 			args: newArgs(1).int(counted),

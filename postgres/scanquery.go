@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/uow-go/uow/outbox"
+import (
+	"strings"
+
+	"github.com/uow-go/uow/outbox"
+)
 
 // scanQuery returns the query for the log after a position. Of what is not wanted only
 // the positions are sent.
@@ -15,6 +19,15 @@ func (s *Store) scanQuery(q outbox.Query) step {
 	}
 	a.int(int64(q.Share.Of)).ints(len(q.Share.Partitions), func(i int) int64 { return int64(q.Share.Partitions[i]) })
 	return step{statement: s.sql.scanShare, args: a}
+}
+
+// scanOf is the query for what is wanted of a window after a position. The window is
+// read as a whole, in the order of the index; a join of it with what is wanted would be
+// planned as if it were a large part of the log.
+func scanOf(schema, wanted string) string {
+	sent := `CASE WHEN wanted THEN ` + strings.ReplaceAll(messageColumns, `, `, ` END, CASE WHEN wanted THEN `) + ` END`
+	return `SELECT position, wanted, ` + sent + ` FROM (SELECT *, ` + wanted + ` AS wanted FROM ` + schema + `.uow_outbox
+		WHERE position > $1 ORDER BY position LIMIT $2) w ORDER BY position`
 }
 
 // partition is the number of which outbox.Partition is the remainder, of a message. It

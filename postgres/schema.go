@@ -145,16 +145,19 @@ func (s *Store) locked(ctx context.Context, c *pgx.Conn, schema string, fn func(
 // checkServer checks what the package relies on.
 func (s *Store) checkServer(ctx context.Context, c *pgx.Conn) error {
 	var version int
-	var standby bool
-	var encoding, kind, isolation string
+	var standby, buckets bool
+	var encoding, isolation string
 	var cache int64
 	err := c.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
-		current_setting('server_encoding'), current_setting('default_transaction_isolation'), c.relkind::text, q.seqcache
+		current_setting('server_encoding'), current_setting('default_transaction_isolation'), q.seqcache, c.relkind = 'p'
+			AND (SELECT array_agg(l.relname::text ORDER BY l.relname) FILTER (WHERE l.relkind = 'r') = $2 AND count(*) = cardinality($2)
+				AND NOT bool_or(a.atthasdef) FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid
+				JOIN pg_attribute a ON a.attrelid = l.oid AND a.attname = 'position' WHERE i.inhparent = c.oid)
 		FROM pg_class c, pg_sequence q WHERE c.oid = $1::text::regclass
 		AND q.seqrelid = pg_get_serial_sequence($1, 'position')::regclass`,
-		pgx.QueryExecModeExec, s.schema+".uow_outbox").Scan(&version, &standby, &encoding, &isolation, &kind, &cache)
+		pgx.QueryExecModeExec, s.schema+".uow_outbox", bucketNames()).Scan(&version, &standby, &encoding, &isolation, &cache, &buckets)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("%w: the table uow_outbox has no identity: it was not made by this package", ErrServer)
+		return fmt.Errorf("%w: the positions of uow_outbox come from no sequence: it was not made by this package", ErrServer)
 	}
 	if err != nil {
 		return s.wrap(ctx, "check the server", err)
@@ -168,8 +171,8 @@ func (s *Store) checkServer(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("%w: the database's encoding is %s, want UTF8", ErrServer, encoding)
 	case isolation != "read committed" && s.options.Isolation == ReadCommitted:
 		return fmt.Errorf("%w: default_transaction_isolation is %s, want read committed, or another Options.Isolation", ErrServer, isolation)
-	case kind != "r":
-		return fmt.Errorf("%w: uow_outbox is no plain table, and the locks of its partitions would not be seen", ErrServer)
+	case !buckets:
+		return fmt.Errorf("%w: uow_outbox does not have the partitions that this package makes, or they have defaults: locks of those who append might not be seen", ErrServer)
 	case cache != 1:
 		return fmt.Errorf("%w: the sequence of uow_outbox.position has CACHE %d, want 1: messages could be skipped", ErrServer, cache)
 	}

@@ -62,13 +62,8 @@ func newStatements(schema string) *statements {
 	}
 	s.messagesTogether(schema, into, many)
 	s.delayed(schema, many)
-	// What is not wanted is not sent, but for its position.
-	some := `SELECT m.position, m.position = w.position, w.id, w.topic, w.ordering_key, w.type,
-		w.aggregatetype, w.aggregateid, w.sequence, w.headers, w.created_at, w.payload
-		FROM (SELECT position FROM ` + schema + `.uow_outbox WHERE position > $1 ORDER BY position LIMIT $2) m
-		LEFT JOIN ` + schema + `.uow_outbox w ON w.position = m.position AND `
-	s.scanTopics = newStatement(some+`w.topic = ANY($3) ORDER BY m.position`, number, number, pgtype.TextArrayOID)
-	s.scanShare = newStatement(some+`(cardinality($3) = 0 OR w.topic = ANY($3)) AND `+partition("w")+` % $4 = ANY($5) ORDER BY m.position`,
+	s.scanTopics = newStatement(scanOf(schema, `topic = ANY($3)`), number, number, pgtype.TextArrayOID)
+	s.scanShare = newStatement(scanOf(schema, `(cardinality($3) = 0 OR topic = ANY($3)) AND `+partition("uow_outbox")+` % $4 = ANY($5)`),
 		number, number, pgtype.TextArrayOID, number, pgtype.Int8ArrayOID)
 	for level, name := range map[Isolation]string{
 		ReadCommitted: "READ COMMITTED", RepeatableRead: "REPEATABLE READ", Serializable: "SERIALIZABLE",

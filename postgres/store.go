@@ -32,6 +32,8 @@ type Store struct {
 	groupMem groupArena // of who leads
 	reads    *sharedread.Queue[*table, *pgxpool.Conn]
 	arenas   sync.Pool // of *arena
+	enough   int64     // positions of a bucket before another is written to
+	patience string    // for how long a bucket's lock is waited for
 
 	closed atomic.Bool
 	stop   context.CancelFunc // ends what runs in the background
@@ -55,7 +57,7 @@ func (o Options) OpenStore(ctx context.Context, dsn string) (*Store, error) {
 	if err := o.validate(dsn); err != nil {
 		return nil, err
 	}
-	s := &Store{options: o.withDefaults(), pool: o.Pool, open: map[*tx]struct{}{}}
+	s := &Store{options: o.withDefaults(), pool: o.Pool, open: map[*tx]struct{}{}, enough: enough, patience: patience}
 	if s.pool == nil {
 		pool, err := o.newPool(ctx, dsn)
 		if err != nil {

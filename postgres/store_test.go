@@ -68,7 +68,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 func TestSequenceWithCacheIsRefused(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	script(t, f.store, `ALTER TABLE `+f.store.schema+`.uow_outbox ALTER position SET CACHE 10`)
+	script(t, f.store, `ALTER SEQUENCE `+f.store.schema+`.uow_outbox_position CACHE 10`)
 	if _, err := (Options{Schema: unquote(f.store.schema)}).OpenStore(t.Context(), needServer(t)); !errors.Is(err, ErrServer) {
 		t.Errorf("got %v, want ErrServer", err)
 	}

@@ -88,8 +88,8 @@ type Config struct {
 	MaxAttempts int
 
 	// Retention is for how long delivered messages are kept, to be replayed. All
-	// relays of a log should have the same. Negative means for ever. Default: 7
-	// days.
+	// relays of a log should have the same. Negative means for ever. Stores may keep
+	// them for longer, see outbox.Log.Trim. Default: 7 days.
 	Retention time.Duration
 
 	// Logger gets what no caller can be told. Default: slog.Default().

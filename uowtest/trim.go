@@ -20,7 +20,7 @@ func trimChecks() []Check {
 			run:   trimKeepsHeld,
 		}, {
 			Name:  "Log_trim_heeds_time_and_limit",
-			Rule:  "Trim must delete only messages created before the time, at most limit of them, and say how many",
+			Rule:  "of a small log Trim must delete only messages created before the time, at most limit of them, and say how many",
 			needs: outboxNeeded,
 			run:   trimHeedsTimeAndLimit,
 		}, {
