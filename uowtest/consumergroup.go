@@ -18,6 +18,11 @@ func consumerGroupChecks() []ConsumerCheck {
 			run:   consumerTakesOver,
 		},
 		{
+			Name: "P24_consumer_group_changes",
+			Rule: "when consumers of a group come and go nothing must be lost, and nothing wait longer than for their end",
+			run:  consumerChanges,
+		},
+		{
 			Name:  "P24_consumer_takes_no_more_than_it_may",
 			Rule:  "a consumer that is stuck must have taken no more than Prefetch messages, and leave the rest to others",
 			needs: sharingNeeded,
@@ -77,6 +82,33 @@ func consumerTakesOver(k *consumerKit) {
 	_ = first.c.Close()
 	k.wantEffects("when one of two has died", all)
 	second.stop()
+}
+
+func consumerChanges(k *consumerKit) {
+	var all []outbox.Message
+	var last *consuming
+	for round := range 4 {
+		some := newGate()
+		next := k.consume(k.h.Address, hooks{shared: true, after: func(consumer.Message) error {
+			some.open()
+			return nil
+		}})
+		more := func() {
+			batch := k.spread(fmt.Sprint("change", round, "-", len(all), "-"), 5)
+			all = append(all, batch...)
+			k.publish(batch...)
+		}
+		more()
+		if last != nil {
+			last.stop() // while messages are on their way to it
+			_ = last.c.Close()
+		}
+		more()
+		k.await("the consumer that is left should get messages", some.c)
+		last = next
+	}
+	k.wantEffects("after consumers came and went", all)
+	last.stop()
 }
 
 func consumerBounded(k *consumerKit) {

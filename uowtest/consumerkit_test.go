@@ -124,6 +124,8 @@ func consumerBreakages() []consumerBreakage {
 
 		{"P24_consumer_group_shares_and_takes_over", "acknowledges what it receives", consumerFault{received: acksAtOnce, ack: acksNothing}},
 		{"P24_consumer_group_shares_and_takes_over", "lets one consumer have all", consumerFault{receive: receivesAlone()}},
+		{"P24_consumer_group_changes", "loses what it receives at first", consumerFault{received: losesFirst}},
+		{"P24_consumer_group_changes", "does not end", consumerFault{run: endsByCloseAlone}},
 		{"P24_consumer_takes_no_more_than_it_may", "takes all that there is", consumerFault{config: takesAll}},
 
 		{"P24_consumer_drains", "ends the handler at once", consumerFault{config: drainsNot}},
@@ -267,6 +269,17 @@ func runsOn(ctx context.Context, c *fakeConsumer) error {
 	})
 	defer done.Wait()
 	return c.Runner.Run(inner)
+}
+
+// losesFirst acknowledges the first of what comes, and drops it.
+func losesFirst(s *fakeSource, all []*consumer.Delivery) []*consumer.Delivery {
+	_ = s.say("ack", "", all[0])
+	return all[1:]
+}
+
+// endsByCloseAlone ends by Close alone.
+func endsByCloseAlone(ctx context.Context, c *fakeConsumer) error {
+	return c.Runner.Run(context.WithoutCancel(ctx))
 }
 
 func leavesRoutine(_ *fakeSource, all []*consumer.Delivery) []*consumer.Delivery {
