@@ -65,51 +65,88 @@ func (s *Store) nextEpoch(sc *script, lease *outbox.Lease, end *int64) *script {
 		})
 }
 
-// askDurable asks whether what the server has committed is on the disk.
-func askDurable(sc *script, durable *bool) *script {
-	return sc.add("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit IN (1, 3) AND (@@GLOBAL.log_bin = 0 OR @@GLOBAL.sync_binlog = 1)").
-		query(func(row []sqldriver.Value) error {
-			*durable = number(row[0]) == 1
-			return nil
-		})
-}
+// durable is true where what the server has committed is on the disk.
+const durable = "@@GLOBAL.innodb_flush_log_at_trx_commit IN (1, 3) AND (@@GLOBAL.log_bin = 0 OR @@GLOBAL.sync_binlog = 1)"
 
-// Acquire implements outbox.Log.
-func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (lease outbox.Lease, err error) {
+// Acquire implements outbox.Log: one round trip, after which no lock is left, since a
+// relay may be stopped at any moment, and others must be able to take over.
+func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
 	if err := claim.Check(); err != nil {
 		return outbox.Lease{}, fmt.Errorf("mysql: acquire: %w", err)
 	}
-	err = s.inOne(ctx, "acquire", func(run func(*script) error) error {
-		lease = claim.Lease()
-		end, found, durable := int64(0), map[string]partition{}, false
-		if err := run(s.partitions(askDurable(s.nextEpoch(s.change(), &lease, &end), &durable), found, claim.Cursor, lease.Row())); err != nil {
-			return err
-		}
-		cursor, known := found[claim.Cursor]
-		p := found[lease.Row()]
-		switch {
-		case !durable && !s.options.Volatile:
-			return fmt.Errorf("innodb_flush_log_at_trx_commit is not 1, or sync_binlog is not, and Options.Volatile is not set: %w", outbox.ErrNotDurable)
-		case known && max(cursor.split, 1) != int64(lease.Partitions):
-			return outbox.ErrPartitions
-		case !claim.Force && p.leased && p.owner != claim.Owner:
-			return outbox.ErrLeaseHeld
-		case p.position > end:
-			return fmt.Errorf("the cursor is at %d, and the log ends at %d: %w", p.position, end, outbox.ErrRestored)
-		}
-		lease.Position = p.position
-		sc := newScript()
-		if !known {
-			s.makeCursor(sc, claim.Cursor, lease.Partitions, 0, 0)
-		}
-		return run(sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET epoch = ").int(lease.Epoch).add(", owner = ").id(claim.Owner).
-			add(", expires_at = UTC_TIMESTAMP(6) + INTERVAL ").int(claim.TTL.Microseconds()).
-			add(" MICROSECOND WHERE name = ").id(lease.Row()).end().do("COMMIT"))
-	})
-	if err != nil {
+	lease := claim.Lease()
+	end, found, synced, acquired := int64(0), map[string]partition{}, false, false
+	sc := s.partitions(s.nextEpoch(s.change(), &lease, &end), found, claim.Cursor, lease.Row()).
+		add("SELECT ", durable).query(func(row []sqldriver.Value) error { synced = number(row[0]) == 1; return nil })
+	s.makeMissing(sc, claim)
+	s.judgeClaim(sc, claim, lease)
+	sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET epoch = (SELECT epochs FROM ", s.schema, "uow_state), owner = ").id(claim.Owner).
+		add(", expires_at = UTC_TIMESTAMP(6) + INTERVAL ").int(claim.TTL.Microseconds()).add(" MICROSECOND WHERE @uow AND name = ").id(lease.Row()).end().
+		add("SELECT @uow").query(func(row []sqldriver.Value) error { acquired = number(row[0]) == 1; return nil })
+	if err := s.do(ctx, "acquire", sc.do("COMMIT")); err != nil {
 		return outbox.Lease{}, err
 	}
+	if !acquired {
+		return outbox.Lease{}, fmt.Errorf("mysql: acquire: %w", s.whyNot(claim, lease, found, end, synced))
+	}
+	lease.Position = found[lease.Row()].position
 	return lease, nil
+}
+
+// makeMissing appends the statements that make the rows of a cursor, unless there are
+// any. Nobody else makes some meanwhile, who would need the row of uow_state.
+func (s *Store) makeMissing(sc *script, claim outbox.Claim) {
+	lease := claim.Lease()
+	row := func(name, partOf string, split int) {
+		sc.add("SELECT ").id(name).add(" AS name, ").id(partOf).add(" AS part_of, ").int(int64(split)).add(" AS split, 0 AS position, 0 AS epoch")
+	}
+	sc.add("SET @uow = ").allowed(s).add(" AND NOT EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_cursor WHERE name = ").id(claim.Cursor).do(")")
+	sc.add("INSERT INTO ", s.schema, "uow_outbox_cursor (name, part_of, split, position, epoch) SELECT v.* FROM (")
+	if lease.Partitions == 1 {
+		row(claim.Cursor, "", 0)
+	} else {
+		row(claim.Cursor, "", lease.Partitions)
+		for i := range lease.Partitions {
+			sc.add(" UNION ALL ")
+			row(outbox.PartitionRow(claim.Cursor, i, lease.Partitions), claim.Cursor, 0)
+		}
+	}
+	sc.do(") v WHERE @uow")
+}
+
+// allowed appends whether a relay may publish from the server.
+func (s *script) allowed(store *Store) *script {
+	if store.options.Volatile {
+		return s.add("TRUE")
+	}
+	return s.add("(", durable, ")")
+}
+
+// judgeClaim appends the statement that decides whether a claim can be had. The rows are
+// locked by then.
+func (s *Store) judgeClaim(sc *script, claim outbox.Claim, lease outbox.Lease) {
+	sc.add("SET @uow = ").allowed(s).add(" AND EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_cursor c JOIN ", s.schema, "uow_outbox_cursor r ON r.name = ").id(lease.Row()).
+		add(" WHERE c.name = ").id(claim.Cursor).add(" AND GREATEST(c.split, 1) = ").int(int64(lease.Partitions)).
+		add(" AND r.position <= (SELECT GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)) FROM ", s.schema, "uow_state)")
+	if !claim.Force {
+		sc.add(" AND (r.owner = ").id(claim.Owner).add(" OR NOT COALESCE(r.expires_at > UTC_TIMESTAMP(6), FALSE))")
+	}
+	sc.do(")")
+}
+
+// whyNot says why a claim could not be had.
+func (s *Store) whyNot(claim outbox.Claim, lease outbox.Lease, found map[string]partition, end int64, synced bool) error {
+	cursor, known := found[claim.Cursor]
+	p := found[lease.Row()]
+	switch {
+	case !synced && !s.options.Volatile:
+		return fmt.Errorf("innodb_flush_log_at_trx_commit is not 1, or sync_binlog is not, and Options.Volatile is not set: %w", outbox.ErrNotDurable)
+	case known && max(cursor.split, 1) != int64(lease.Partitions):
+		return outbox.ErrPartitions
+	case p.position > end:
+		return fmt.Errorf("the cursor is at %d, and the log ends at %d: %w", p.position, end, outbox.ErrRestored)
+	}
+	return outbox.ErrLeaseHeld
 }
 
 // makeCursor appends the statement that makes the rows of a cursor, and of its

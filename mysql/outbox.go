@@ -16,8 +16,8 @@ func (s *Store) change() *script {
 	return sc
 }
 
-// Settle implements outbox.Log: one round trip, and one more where messages are to be
-// held. The partition's row is locked first.
+// Settle implements outbox.Log: one round trip, after which no lock is left. The
+// partition's row is locked first.
 func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbox.Settlement) error {
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -25,11 +25,7 @@ func (s *Store) Settle(ctx context.Context, lease outbox.Lease, settlement outbo
 	}
 	defer c.release()
 	sc := s.leased(s.change(), lease, settlement)
-	if len(settlement.Hold) > 0 {
-		if sc, err = s.hold(ctx, c, sc, lease, settlement.Hold); err != nil {
-			return s.settleFailed(ctx, c, lease, err)
-		}
-	}
+	s.hold(sc, lease, settlement.Hold)
 	if len(settlement.Release) > 0 {
 		s.release(sc, lease.Cursor, settlement.Release)
 	}
@@ -56,40 +52,25 @@ func (s *Store) settleFailed(ctx context.Context, c *session, lease outbox.Lease
 	return s.wrap(ctx, "settle", err)
 }
 
-// hold runs the script and returns one that holds messages, but for those at or
-// before the position that are not held: they were discarded, and stay so.
-func (s *Store) hold(ctx context.Context, c *session, sc *script, lease outbox.Lease, holds []outbox.Hold) (*script, error) {
-	cursor, passed, held := lease.Cursor, int64(0), map[int64]bool{}
-	positions := make([]int64, len(holds))
-	for i := range holds {
-		positions[i] = holds[i].Position
-	}
-	sc.add("SELECT position FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Row(), unlimited).
-		query(func(row []sqldriver.Value) error { passed = number(row[0]); return nil }).
-		add("SELECT position FROM ", s.schema, "uow_outbox_held WHERE `cursor` = ").text(cursor, unlimited).
-		add(" AND position IN ").positions(positions).add(forUpdate).
-		query(func(row []sqldriver.Value) error { held[number(row[0])] = true; return nil })
-	if _, err := c.run(ctx, sc, s.maxPacket); err != nil {
-		return nil, err
-	}
-	next, kept := newScript(), holds[:0:0]
-	for _, h := range holds {
-		if h.Position > passed || held[h.Position] {
-			kept = append(kept, h)
-		}
-	}
-	in(kept, func(part []outbox.Hold) {
-		next.add("INSERT INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) VALUES ")
-		next.list(len(part), func(i int) {
+// hold appends the statements that hold messages, but for those at or before the position
+// that are not held: they were discarded, and stay so.
+func (s *Store) hold(sc *script, lease outbox.Lease, holds []outbox.Hold) {
+	in(holds, func(part []outbox.Hold) {
+		sc.add("INSERT INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) SELECT v.* FROM (")
+		for i := range part {
 			h := &part[i]
-			next.add("(").text(cursor, maxID).add(", ").int(h.Position).add(", ").text(h.Key, maxKey).add(", ").text(string(h.State), 16).
-				add(", ").int(int64(h.Attempts)).add(", ").maybeTime(h.NextAt).add(", ").
-				text(strings.ToValidUTF8(h.Reason, "\uFFFD"), unlimited).add(", ").maybeTime(h.Since).add(")")
-		})
-		next.do(" ON DUPLICATE KEY UPDATE `key` = VALUES(`key`), state = VALUES(state), attempts = VALUES(attempts)," +
-			" next_at = VALUES(next_at), reason = VALUES(reason)")
+			if i > 0 {
+				sc.add(" UNION ALL ")
+			}
+			sc.add("SELECT ").text(lease.Cursor, maxID).add(" AS c, ").int(h.Position).add(" AS p, ").text(h.Key, maxKey).add(" AS k, ").
+				text(string(h.State), 16).add(" AS s, ").int(int64(h.Attempts)).add(" AS a, ").maybeTime(h.NextAt).add(" AS n, ").
+				text(strings.ToValidUTF8(h.Reason, "\uFFFD"), unlimited).add(" AS r, ").maybeTime(h.Since).add(" AS t")
+		}
+		sc.add(") v WHERE v.p > (SELECT position FROM ", s.schema, "uow_outbox_cursor WHERE name = ").text(lease.Row(), unlimited).
+			add(") OR v.p IN (SELECT h.position FROM ", s.schema, "uow_outbox_held h WHERE h.`cursor` = ").text(lease.Cursor, unlimited).
+			do(") ON DUPLICATE KEY UPDATE `key` = VALUES(`key`), state = VALUES(state), attempts = VALUES(attempts)," +
+				" next_at = VALUES(next_at), reason = VALUES(reason)")
 	})
-	return next, nil
 }
 
 // release appends the statement that deletes held messages.
