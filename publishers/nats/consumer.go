@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +70,8 @@ type source struct {
 	reconnects uint64                 // how often the connection had come back when it began
 	recovered  bool                   // nothing is missing that was received before
 	recoverAt  time.Time              // when all that is missing will have come back
+	probed     bool                   // what was given back has been looked for
+	collected  []*consumer.Delivery   // what has come back so far
 }
 
 func (s *source) open(ctx context.Context) error {
@@ -105,29 +106,6 @@ func (s *source) Receive(ctx context.Context, limit int) ([]*consumer.Delivery, 
 	return s.receive(ctx, limit)
 }
 
-// cut reports whether the connection is another than when the last question was asked.
-func (s *source) cut() bool { return s.conn.Stats().Reconnects != s.reconnects }
-
-// missing notes that something may have been sent to here that did not arrive, or to a
-// former process.
-func (s *source) missing() {
-	s.abandon()
-	s.reconnects = s.conn.Stats().Reconnects
-	s.recovered = s.cfg.Shared
-	s.recoverAt = time.Now().Add(s.ackWait + s.ackWait/10)
-}
-
-// abandon drops what is being received. It comes again when AckWait is over.
-func (s *source) abandon() {
-	if batch := s.batch; batch != nil {
-		s.abandoned.Go(func() {
-			for range batch.Messages() {
-			}
-		})
-		s.batch = nil
-	}
-}
-
 func (s *source) receive(ctx context.Context, limit int) (deliveries []*consumer.Delivery, err error) {
 	if s.batch == nil {
 		s.batch, err = s.handle.Fetch(limit, jetstream.FetchMaxWait(fetchWait), jetstream.FetchHeartbeat(fetchWait/2))
@@ -160,51 +138,6 @@ func (s *source) receive(ctx context.Context, limit int) (deliveries []*consumer
 		return deliveries, named(err)
 	}
 	return deliveries, nil
-}
-
-// recover waits for what the server has sent and is not here. It is delivered again when
-// AckWait is over, as each message's time ends, so it is sorted here; what is newer
-// waits until then.
-func (s *source) recover(ctx context.Context, limit int) ([]*consumer.Delivery, error) {
-	info, err := s.info(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if info.NumAckPending <= s.here() {
-		s.recovered = true
-		return nil, nil
-	}
-	if time.Now().Before(s.recoverAt) {
-		timer := time.NewTimer(s.ackWait / 20)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		return nil, nil
-	}
-	limit = min(limit, info.NumAckPending)
-	s.recovered = true
-	var all []*consumer.Delivery
-	for len(all) < limit && ctx.Err() == nil && s.recovered {
-		some, err := s.receive(ctx, limit-len(all))
-		all = append(all, some...)
-		if err != nil || s.batch == nil {
-			break
-		}
-	}
-	slices.SortStableFunc(all, func(a, b *consumer.Delivery) int { return cmp.Compare(sequence(a), sequence(b)) })
-	return all, nil
-}
-
-func (s *source) info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	info, err := s.handle.Info(ctx)
-	if err != nil {
-		return nil, named(err)
-	}
-	return info, nil
 }
 
 func sequence(d *consumer.Delivery) uint64 {
@@ -299,6 +232,11 @@ func (s *source) Refuse(ctx context.Context, d *consumer.Delivery, reason error)
 
 // Return implements consumer.Source.
 func (s *source) Return(ctx context.Context, held []*consumer.Delivery) (err error) {
+	held = append(slices.Clone(held), s.collected...)
+	for _, d := range s.collected {
+		d.Released()
+	}
+	s.collected, s.recoverAt = nil, time.Time{}
 	if s.batch != nil { // it ends by itself, soon
 		for m := range s.batch.Messages() {
 			held = append(held, &consumer.Delivery{Token: m})

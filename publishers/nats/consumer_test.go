@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,5 +158,65 @@ func TestConsumerOfAServerThatIsNotThere(t *testing.T) {
 	})
 	if err == nil || errors.Is(err, nats.ErrConfig) || !errors.Is(err, client.ErrNoServers) || containsSecret(err) {
 		t.Errorf("NewConsumer returned %v", err)
+	}
+}
+
+// What a consumer gives back at its end the next one has at once, in order, and does not
+// wait for the hour that the server would.
+func TestWhatIsGivenBackIsThereAtOnce(t *testing.T) {
+	s := embeddedServer(t)
+	js := connect(t, "", s.InProcess())
+	name := newStream(t, js, nil)
+	p, err := nats.New(t.Context(), config(name, s.Address()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var batch []outbox.Message
+	for i := range 5 {
+		batch = append(batch, outbox.Message{ID: fmt.Sprint(i), Key: "k", Type: "T", Topic: "t"})
+	}
+	p.Publish(t.Context(), batch)
+	handled, blocked, done := make(chan string, 10), make(chan struct{}), make(chan error, 2)
+	var block atomic.Bool
+	block.Store(true)
+	cfg := consumerConfig(name, "", s.Address(), consumer.Config{
+		DrainTimeout: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		Handle: func(ctx context.Context, m consumer.Message) error {
+			if block.Load() {
+				close(blocked)
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			handled <- m.ID
+			return nil
+		},
+	})
+	cfg.DeadSubject, cfg.AckWait = "", time.Hour
+	run := func() *nats.Consumer {
+		c, err := nats.NewConsumer(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { done <- c.Run(t.Context()) }()
+		return c
+	}
+	first := run()
+	<-blocked
+	_ = first.Close()
+	block.Store(false)
+	second := run()
+	for i := range batch {
+		select {
+		case id := <-handled:
+			if id != batch[i].ID {
+				t.Errorf("message %s came in the place of %s", id, batch[i].ID)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("message %d did not come", i)
+		}
+	}
+	if err := errors.Join(second.Close(), <-done, <-done); err != nil {
+		t.Error(err)
 	}
 }

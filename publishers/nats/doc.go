@@ -78,9 +78,10 @@
 //     died come to others after AckWait.
 //   - What the server has sent to a connection that broke, or to a process that died, it
 //     does not send again before AckWait is over, and would send what is newer at once.
-//     So after a break, and at the start, nothing is received until that is over or
-//     nothing is missing, which keeps the order of keys. With ConsumerConfig.Shared
-//     there is no such wait, and no such order.
+//     So after a break, and at the start, nothing new is handled until that is over or
+//     nothing is missing, which keeps the order of keys. What a process gives back when
+//     its Run ends is there at once. With ConsumerConfig.Shared there is no such wait, and
+//     no such order.
 //   - JetStream gives messages of one key to several processes at once. Where order counts,
 //     let one process consume, or refuse disorder in the inbox.
 //   - A refused message is published to DeadSubject, with its headers, Dead-Letter-Reason

@@ -82,6 +82,9 @@ func connect(t testing.TB, address string, options ...client.Option) jetstream.J
 	return js
 }
 
+// noStore is what a server may answer while it deletes the files of another stream.
+const noStore = 10049
+
 // newStream makes a stream of a name that no other has, for subjects that begin with
 // it.
 func newStream(t testing.TB, js jetstream.JetStream, change func(c *jetstream.StreamConfig)) string {
@@ -91,7 +94,13 @@ func newStream(t testing.TB, js jetstream.JetStream, change func(c *jetstream.St
 	if change != nil {
 		change(&cfg)
 	}
-	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+	_, err := js.CreateStream(t.Context(), cfg)
+	var refused *jetstream.APIError
+	for began := time.Now(); errors.As(err, &refused) && refused.ErrorCode == noStore && time.Since(began) < time.Minute; {
+		<-time.After(10 * time.Millisecond)
+		_, err = js.CreateStream(t.Context(), cfg)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
