@@ -44,7 +44,9 @@
 // back, the second goes on.) With AtCommit it is the commit that fails, after the
 // handler has run, and undoes what it did. In both cases the loser returns as a duplicate.
 // Stores of one process (memory, files) do not wait in step 5, and need not: step 1 is
-// enough there.
+// enough there. Where the database itself ends the first unit while its handler runs (a
+// serialization failure, a session that is killed), the second goes on at once; the first
+// handler may not know yet, and whatever it does by its unit is void.
 //
 // When a process dies, its transaction is rolled back, and the mark with it. When the
 // answer to a commit is lost (uow.ErrInDoubt), the next delivery finds the mark, or it
