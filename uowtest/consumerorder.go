@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/uow-go/uow/consumer"
 )
@@ -63,14 +64,17 @@ func consumerHandlesAtOnce(k *consumerKit) {
 	batch := k.spread("once", 9)
 	var mu sync.Mutex
 	running, most := 0, 0
-	full, leave := newGate(), newGate()
+	full, over, leave := newGate(), newGate(), newGate()
 	r := k.consume(k.h.Address, hooks{
 		before: func(ctx context.Context, _ consumer.Message) error {
 			mu.Lock()
 			running++
 			most = max(most, running)
-			if running == concurrency {
+			switch running {
+			case concurrency:
 				full.open()
+			case concurrency + 1:
+				over.open()
 			}
 			mu.Unlock()
 			defer func() {
@@ -84,6 +88,10 @@ func consumerHandlesAtOnce(k *consumerKit) {
 	})
 	k.publish(batch...)
 	k.await(fmt.Sprintf("%d messages should be handled at once", concurrency), full.c)
+	select {
+	case <-over.c:
+	case <-time.After(300 * time.Millisecond): // no other is to begin at all
+	}
 	leave.open()
 	k.wantEffects("at the end", batch)
 	if most > concurrency {
