@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/uow-go/uow/driver"
@@ -106,6 +107,21 @@ func EventType(event any) (string, error) {
 	return t.Name(), nil
 }
 
+// EventVersionHeader is the header that tells in which version an event was recorded. An
+// event without it has version 0.
+const EventVersionHeader = "eventversion"
+
+// EventVersion returns the version that an event has in its message: what its method
+// EventVersion() int returns, else 0. Raise it when the payload changes in a way that old
+// consumers, or new ones that read old events, must know of; outbox.Decoder brings old
+// events to the version of today.
+func EventVersion(event any) int {
+	if versioned, ok := event.(interface{ EventVersion() int }); ok {
+		return max(versioned.EventVersion(), 0)
+	}
+	return 0
+}
+
 // encode makes the message. The place of an event in its stream is given when the
 // writes are known.
 func (p *pendingMessage) encode(u *Unit, m *Message) error {
@@ -137,6 +153,9 @@ func (p *pendingMessage) encode(u *Unit, m *Message) error {
 		Payload:       payload,
 		Headers:       u.db.jsonHeaders,
 		CreatedAt:     u.now,
+	}
+	if version := EventVersion(p.event); version > 0 {
+		m.Headers = withHeaders(map[string]string{EventVersionHeader: strconv.Itoa(version)}, m.Headers)
 	}
 	return nil
 }

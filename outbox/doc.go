@@ -46,4 +46,14 @@
 // A message with At is kept apart from the log until then, and appended to it by a relay
 // when it is due (Promote). Messages without At are not touched by this. Undelay takes a
 // delayed message back.
+//
+// # Events over time
+//
+// Messages live longer than the programs that wrote them: in the log, in brokers, in
+// read models that are made anew. An event's type is a name that stays (EventType), and
+// where its payload changes in a way that a consumer must know of, the type gets a
+// version: its method EventVersion() int, which travels in the header "eventversion".
+// Decoder brings events of older versions to that of today, by upcasters, one for each step,
+// and refuses those of newer ones with ErrNewerEvent. New members that may be missing need no
+// version.
 package outbox

@@ -2,10 +2,8 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/uow-go/uow"
 )
@@ -101,31 +99,4 @@ func (r Rebuild) apply(ctx context.Context, u *uow.Unit, m Message, streams map[
 		return 0, fmt.Errorf("outbox: rebuild: event %s of %s/%s: %w", m.Type, m.AggregateType, m.AggregateID, err)
 	}
 	return 1, nil
-}
-
-// Decoder returns a function for Rebuild.Decode that decodes JSON payloads into the
-// types of the examples, as they are: Decoder(Opened{}, &Withdrawn{}) makes an Opened
-// and a *Withdrawn. Types of messages that no example has are left out.
-func Decoder(examples ...any) (func(m Message) (any, error), error) {
-	types := make(map[string]reflect.Type, len(examples))
-	for _, example := range examples {
-		name, err := uow.EventType(example)
-		if err != nil {
-			return nil, fmt.Errorf("outbox: decoder: %w", err)
-		}
-		types[name] = reflect.TypeOf(example)
-	}
-	return func(m Message) (any, error) {
-		t, ok := types[m.Type]
-		if !ok {
-			return nil, nil
-		}
-		if t.Kind() == reflect.Pointer {
-			event := reflect.New(t.Elem())
-			return event.Interface(), json.Unmarshal(m.Payload, event.Interface())
-		}
-		event := reflect.New(t)
-		err := json.Unmarshal(m.Payload, event.Interface())
-		return event.Elem().Interface(), err
-	}, nil
 }

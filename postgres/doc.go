@@ -97,9 +97,11 @@
 // of one key could overtake each other.
 //
 // What was committed with synchronous_commit = off can be read before it is on the disk.
-// So Scan asks in the same round trip how far the server's write-ahead log is, written and
-// on the disk, and where it has to makes a commit that waits for the disk before it
-// returns what it has read. A server with fsync = off is refused (Options.Volatile). A
+// So each message has in a column, by its default, what its session said when it was
+// appended, and Scan asks how far the server's write-ahead log is on the disk where one
+// did not wait for it, and makes a commit that waits, if it has to, before it returns what
+// it has read. (Who appends first and relaxes the setting later in the same transaction
+// is not found out.) A server with fsync = off is refused (Options.Volatile). A
 // failover is another matter: what it does not lose is said by
 // synchronous_standby_names.
 //

@@ -38,19 +38,23 @@ func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox
 // readLog reads what can be seen after a position, with one snapshot, and returns it
 // when it is on the disk.
 func (s *Store) readLog(ctx context.Context, wanted outbox.Query) (rows []logscan.Row, err error) {
-	query, at := s.scanQuery(wanted), frontier{}
+	query, synced := s.scanQuery(wanted), true
 	query.row = func(row [][]byte) (err error) {
 		r := logscan.Row{Position: number(row[0]), Wanted: truth(row[1])}
+		synced = synced && len(row[2]) > 0 && truth(row[2])
 		if r.Wanted {
-			r.Message, err = decodeMessage(r.Position, row[2:])
+			r.Message, err = decodeMessage(r.Position, row[3:])
 		}
 		rows = append(rows, r)
 		return err
 	}
-	if err := s.do(ctx, "scan", query, at.ask()); err != nil || len(rows) == 0 {
+	if err := s.do(ctx, "scan", query); err != nil {
 		return nil, err
 	}
-	return rows, s.onDisk(ctx, at)
+	if !synced {
+		err = s.onDisk(ctx)
+	}
+	return rows, err
 }
 
 // holders returns who holds a lock on the outbox, of those that are asked for.

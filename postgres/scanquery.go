@@ -26,7 +26,7 @@ func (s *Store) scanQuery(q outbox.Query) step {
 // planned as if it were a large part of the log.
 func scanOf(schema, wanted string) string {
 	sent := `CASE WHEN wanted THEN ` + strings.ReplaceAll(messageColumns, `, `, ` END, CASE WHEN wanted THEN `) + ` END`
-	return `SELECT position, wanted, ` + sent + ` FROM (SELECT *, ` + wanted + ` AS wanted FROM ` + schema + `.uow_outbox
+	return `SELECT position, wanted, synced, ` + sent + ` FROM (SELECT *, ` + wanted + ` AS wanted FROM ` + schema + `.uow_outbox
 		WHERE position > $1 ORDER BY position LIMIT $2) w ORDER BY position`
 }
 

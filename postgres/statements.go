@@ -54,7 +54,7 @@ func newStatements(schema string) *statements {
 			FROM unnest(`+params(1, 12)+`) WITH ORDINALITY AS i(`+aliases(12)+`, n)
 			LEFT JOIN `+schema+`.uow_tombstones g ON g.collection = i.c11 AND g.id = i.c12 ORDER BY i.n`,
 			append(many[:len(many):len(many)], pgtype.TextArrayOID, pgtype.TextArrayOID)...),
-		scan: newStatement(`SELECT position, true, `+messageColumns+` FROM `+schema+`.uow_outbox
+		scan: newStatement(`SELECT position, true, synced, `+messageColumns+` FROM `+schema+`.uow_outbox
 			WHERE position > $1 ORDER BY position LIMIT $2`, number, number),
 		locks: newStatement(`SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation'
 			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -6,6 +6,10 @@ ALTER INDEX uow_outbox_pkey RENAME TO uow_outbox_0_pkey;
 ALTER TABLE uow_outbox_0 ADD COLUMN bucket smallint NOT NULL DEFAULT 0;
 ALTER TABLE uow_outbox_0 ALTER COLUMN bucket DROP DEFAULT;
 
+-- Whether the commit of a message waits for the disk, so that nobody can see it before:
+-- what its session says when it is appended. NULL of messages of before.
+ALTER TABLE uow_outbox_0 ADD COLUMN synced boolean;
+
 CREATE TABLE uow_outbox (LIKE uow_outbox_0) PARTITION BY LIST (bucket);
 
 -- Positions go on from where they are. They are still given by the insert itself and
@@ -20,6 +24,7 @@ CREATE SEQUENCE uow_outbox_bucket MINVALUE 0 MAXVALUE 3 START 0 OWNED BY uow_out
 
 ALTER TABLE uow_outbox
 	ALTER COLUMN position SET DEFAULT nextval('uow_outbox_position'),
+	ALTER COLUMN synced SET DEFAULT current_setting('synchronous_commit') <> 'off',
 	ALTER COLUMN bucket SET DEFAULT coalesce(pg_sequence_last_value('uow_outbox_bucket'), 0)::smallint;
 
 CREATE TABLE uow_outbox_1 (LIKE uow_outbox_0 INCLUDING INDEXES);
