@@ -203,7 +203,7 @@ func TestLeadersLinger(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 4 {
 				wg.Go(func() {
-					for round := range 4 {
+					for round := range 40 {
 						_, _ = q.Commit(t.Context(), unit(fmt.Sprint(i), fmt.Sprint(i, round)), q)
 						time.Sleep(10 * time.Millisecond)
 					}
