@@ -56,7 +56,7 @@ func (x *Run) Relay(ctx context.Context, p relays.Publisher) error {
 		Log:          log,
 		Publisher:    x.Publisher(p),
 		Cursor:       cursor,
-		PollInterval: time.Millisecond,
+		PollInterval: 250 * time.Millisecond, // what polls do would be a step now and then
 		DrainTimeout: time.Second,
 		TakeOver:     true, // one that has crashed is not waited for
 		Backoff:      relays.Backoff{Min: time.Microsecond, Max: time.Millisecond},
