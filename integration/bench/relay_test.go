@@ -1,13 +1,13 @@
 package bench
 
 import (
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/uow-go/uow/integration/internal/servers"
 )
 
 // needNATS finds a server, or starts one for the test from an installed nats-server;
@@ -20,10 +20,7 @@ func needNATS(t *testing.T) {
 	}
 	path, missing := exec.LookPath("nats-server")
 	if missing != nil {
-		if os.Getenv("REQUIRE_SERVICES") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		servers.Missing(t, "NATS server: set NATS_URL, start one with -js at 127.0.0.1:4222, or install nats-server", err)
 	}
 	port := freePort()
 	cmd := exec.Command(path, "-a", "127.0.0.1", "-p", port, "-js", "-sd", t.TempDir())
@@ -157,7 +154,7 @@ func TestWhatIsWritten(t *testing.T) {
 func TestBacklog(t *testing.T) {
 	needNATS(t)
 	if testing.Short() {
-		t.Skip("takes some seconds")
+		t.Skip("it takes some seconds: run without -short")
 	}
 	b, err := runBacklog(t.Context(), needPostgres(t), 2000, 200*time.Millisecond)
 	if err != nil {

@@ -25,11 +25,11 @@ func FuzzDecode(f *testing.F) {
 			CreatedAt: time.UnixMicro(at % (1 << 57)).UTC(), Payload: payload, Headers: map[string]string{header: value},
 		}
 		if y := m.CreatedAt.Year(); y < 1 || y > 9999 {
-			t.Skip()
+			return // no such time can be written
 		}
 		var e envelope
 		if err := p.encode(&e, &m); err != nil {
-			t.Skip() // it is refused
+			return // it is refused
 		}
 		got, err := decode(e.msg.Header, e.msg.Data)
 		if err != nil {

@@ -76,8 +76,7 @@ func (in *intake) endWith(what string, err *amqp.Error) {
 	if err != nil {
 		cause = fmt.Errorf("rabbitmq: the %s was closed: %w", what, err)
 	}
-	in.fail(cause)
-	_ = in.conn.CloseDeadline(time.Now().Add(time.Second))
+	in.end(cause)
 }
 
 // end ends the intake. It does not wait for the broker, which may be gone.
@@ -91,7 +90,7 @@ var errReturned = errors.New("rabbitmq: what was not acknowledged has been given
 // giveBack ends the intake when the broker has the acknowledgements; what is not
 // acknowledged goes back to where it was in the queue.
 func (in *intake) giveBack(timeout time.Duration) error {
-	if isClosed(in.ended.Done()) { // the broker has done that by itself
+	if in.ended.Err() != nil { // the broker has done that by itself
 		in.done.Wait()
 		return nil
 	}
@@ -104,13 +103,4 @@ func (in *intake) giveBack(timeout time.Duration) error {
 		return fmt.Errorf("rabbitmq: close the channel: %w", err)
 	}
 	return nil
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

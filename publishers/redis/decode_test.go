@@ -24,11 +24,11 @@ func FuzzDecode(f *testing.F) {
 			CreatedAt: time.UnixMicro(at % (1 << 57)).UTC(), Payload: payload, Headers: map[string]string{header: value},
 		}
 		if y := m.CreatedAt.Year(); y < 1 || y > 9999 {
-			t.Skip()
+			return // no such time can be written
 		}
 		_, fields, err := p.encode(m)
 		if err != nil {
-			t.Skip() // it is refused
+			return // it is refused
 		}
 		values := map[string]any{} // as the client reads them
 		for i := 0; i < len(fields); i += 2 {
