@@ -58,7 +58,7 @@ func (s *Store) partitions(sc *script, found map[string]partition, names ...stri
 // one row of uow_state puts those who acquire at once in an order.
 func (s *Store) nextEpoch(sc *script, lease *outbox.Lease, end *int64) *script {
 	return sc.add("UPDATE ", s.schema, "uow_state SET epochs = epochs + 1").end().
-		add("SELECT epochs, log_id, GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)), CAST(UTC_TIMESTAMP(6) AS CHAR) FROM ", s.schema, "uow_state").
+		add("SELECT epochs, log_id, ", s.logEnd(), ", CAST(UTC_TIMESTAMP(6) AS CHAR) FROM ", s.schema, "uow_state").
 		query(func(row []sqldriver.Value) error {
 			lease.Epoch, lease.Log, *end, lease.Now = number(row[0]), text(row[1]), number(row[2]), timeOf(row[3])
 			return nil
@@ -78,7 +78,7 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, 
 	end, found, synced, acquired := int64(0), map[string]partition{}, false, false
 	sc := s.partitions(s.nextEpoch(s.change(), &lease, &end), found, claim.Cursor, lease.Row()).
 		add("SELECT ", durable).query(func(row []sqldriver.Value) error { synced = number(row[0]) == 1; return nil })
-	s.makeMissing(sc, claim)
+	s.makeMissing(sc, lease)
 	s.judgeClaim(sc, claim, lease)
 	sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET epoch = (SELECT epochs FROM ", s.schema, "uow_state), owner = ").id(claim.Owner).
 		add(", expires_at = UTC_TIMESTAMP(6) + INTERVAL ").int(claim.TTL.Microseconds()).add(" MICROSECOND WHERE @uow AND name = ").id(lease.Row()).end().
@@ -95,39 +95,43 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, 
 
 // makeMissing appends the statements that make the rows of a cursor, unless there are
 // any. Nobody else makes some meanwhile, who would need the row of uow_state.
-func (s *Store) makeMissing(sc *script, claim outbox.Claim) {
-	lease := claim.Lease()
+func (s *Store) makeMissing(sc *script, lease outbox.Lease) {
 	row := func(name, partOf string, split int) {
 		sc.add("SELECT ").id(name).add(" AS name, ").id(partOf).add(" AS part_of, ").int(int64(split)).add(" AS split, 0 AS position, 0 AS epoch")
 	}
-	sc.add("SET @uow = ").allowed(s).add(" AND NOT EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_cursor WHERE name = ").id(claim.Cursor).do(")")
+	sc.add("SET @uow = ", s.mayPublish(), " AND NOT EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_cursor WHERE name = ").id(lease.Cursor).do(")")
 	sc.add("INSERT INTO ", s.schema, "uow_outbox_cursor (name, part_of, split, position, epoch) SELECT v.* FROM (")
 	if lease.Partitions == 1 {
-		row(claim.Cursor, "", 0)
+		row(lease.Cursor, "", 0)
 	} else {
-		row(claim.Cursor, "", lease.Partitions)
+		row(lease.Cursor, "", lease.Partitions)
 		for i := range lease.Partitions {
 			sc.add(" UNION ALL ")
-			row(outbox.PartitionRow(claim.Cursor, i, lease.Partitions), claim.Cursor, 0)
+			row(outbox.PartitionRow(lease.Cursor, i, lease.Partitions), lease.Cursor, 0)
 		}
 	}
 	sc.do(") v WHERE @uow")
 }
 
-// allowed appends whether a relay may publish from the server.
-func (s *script) allowed(store *Store) *script {
-	if store.options.Volatile {
-		return s.add("TRUE")
+// mayPublish is true where a relay may publish from the server.
+func (s *Store) mayPublish() string {
+	if s.options.Volatile {
+		return "TRUE"
 	}
-	return s.add("(", durable, ")")
+	return "(" + durable + ")"
+}
+
+// logEnd is the position of the newest message that there ever was, of the row of uow_state.
+func (s *Store) logEnd() string {
+	return "GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM " + s.schema + "uow_outbox), 0))"
 }
 
 // judgeClaim appends the statement that decides whether a claim can be had. The rows are
 // locked by then.
 func (s *Store) judgeClaim(sc *script, claim outbox.Claim, lease outbox.Lease) {
-	sc.add("SET @uow = ").allowed(s).add(" AND EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_cursor c JOIN ", s.schema, "uow_outbox_cursor r ON r.name = ").id(lease.Row()).
+	sc.add("SET @uow = ", s.mayPublish(), " AND EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_cursor c JOIN ", s.schema, "uow_outbox_cursor r ON r.name = ").id(lease.Row()).
 		add(" WHERE c.name = ").id(claim.Cursor).add(" AND GREATEST(c.split, 1) = ").int(int64(lease.Partitions)).
-		add(" AND r.position <= (SELECT GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)) FROM ", s.schema, "uow_state)")
+		add(" AND r.position <= (SELECT ", s.logEnd(), " FROM ", s.schema, "uow_state)")
 	if !claim.Force {
 		sc.add(" AND (r.owner = ").id(claim.Owner).add(" OR NOT COALESCE(r.expires_at > UTC_TIMESTAMP(6), FALSE))")
 	}

@@ -58,7 +58,7 @@ const counted = 1_000_000
 func (s *Store) Stats(ctx context.Context) (stats outbox.Stats, err error) {
 	sc := newScript()
 	s.begin(sc, RepeatableRead, true)
-	sc.add("SELECT GREATEST(trimmed, COALESCE((SELECT MAX(position) FROM ", s.schema, "uow_outbox), 0)),",
+	sc.add("SELECT ", s.logEnd(), ",",
 		" (SELECT COUNT(*) FROM (SELECT 1 FROM ", s.schema, "uow_outbox LIMIT ").int(counted+1).add(") AS some),",
 		" COALESCE((SELECT table_rows FROM information_schema.tables WHERE table_name = 'uow_outbox' AND table_schema = ").quoted(s.database).
 		add("), 0), log_id, (SELECT COUNT(*) FROM ", s.schema, "uow_outbox_delayed) FROM ", s.schema, "uow_state").

@@ -180,14 +180,11 @@ func (l *line) judge(window []int32) (again []int32) {
 	stored := l.storedUpTo(window)
 	broken := false
 	for i, place := range window {
-		r, behind := l.outcome(int(place))
-		if i <= stored {
-			if !r.Outcome.Delivered() { // one behind it is stored, so it is too
-				r = relay.Result{Outcome: relay.Stored}
-			}
-			l.results[place] = r
+		if i <= stored { // also where its own answer was lost
+			l.results[place] = relay.Result{Outcome: relay.Stored}
 			continue
 		}
+		r, behind := l.outcome(int(place))
 		switch {
 		case behind && broken:
 			again = append(again, place)
@@ -231,28 +228,20 @@ func (l *line) storedUpTo(window []int32) int {
 	return -1
 }
 
-// outcome says what an answer means; behind, that the message was refused for its place.
+// outcome says what became of a message; behind, that it was refused for its place.
 func (l *line) outcome(place int) (r relay.Result, behind bool) {
-	m := &l.batch[place]
 	a, ok := l.answers[place]
 	switch {
 	case !ok && l.ctx.Err() != nil:
-		return l.p.failed(l.ctx, "", m, l.ctx.Err()), false
+		a = answer{place: place, err: l.ctx.Err()}
 	case !ok:
-		return l.p.failed(l.ctx, "", m, errBroken), false
-	case a.result != nil:
-		return *a.result, false
-	case a.err != nil:
-		if neverSent(a.err) {
-			a.err = notSentError{a.err}
-		}
-		return l.p.failed(l.ctx, a.subject, m, a.err), false
-	case len(a.msg.Data) == 0 && a.msg.Header.Get("Status") == "503":
-		return l.p.failed(l.ctx, l.p.cfg.Subject(*m), m, client.ErrNoResponders), false
+		a = answer{place: place, err: errBroken}
 	}
-	ack, err := l.p.answered(a.msg)
-	behind = err == nil && isWrongLast(ack.Error)
-	return l.p.classify(m, a.msg), behind
+	if a.msg != nil {
+		ack, err := l.p.answered(a.msg)
+		behind = err == nil && isWrongLast(ack.Error)
+	}
+	return l.meaning(a), behind
 }
 
 func isWrongLast(e *apiError) bool {

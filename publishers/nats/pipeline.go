@@ -268,22 +268,26 @@ func (c *pipeline) settle(a answer) {
 	}
 	c.sent[a.place] = false
 	c.underway--
+	c.result(a.place, c.meaning(a))
+}
+
+// meaning says what an answer means.
+func (c *pipeline) meaning(a answer) relay.Result {
 	m := &c.batch[a.place]
 	switch {
 	case a.result != nil:
-		c.result(a.place, *a.result)
+		return *a.result
 	case a.err != nil:
 		if neverSent(a.err) {
 			a.err = notSentError{a.err}
 		}
-		c.result(a.place, c.p.failed(c.ctx, a.subject, m, a.err))
+		return c.p.failed(c.ctx, a.subject, m, a.err)
 	case c.p.confirms(a.msg.Data):
-		c.result(a.place, relay.Result{Outcome: relay.Stored})
+		return relay.Result{Outcome: relay.Stored}
 	case len(a.msg.Data) == 0 && a.msg.Header.Get("Status") == "503":
-		c.result(a.place, c.p.failed(c.ctx, c.p.cfg.Subject(*m), m, client.ErrNoResponders))
-	default:
-		c.result(a.place, c.p.classify(m, a.msg))
+		return c.p.failed(c.ctx, c.p.cfg.Subject(*m), m, client.ErrNoResponders)
 	}
+	return c.p.classify(m, a.msg)
 }
 
 // result notes what became of a message, and lets its key go on.

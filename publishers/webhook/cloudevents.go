@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
-	"strings"
-	"time"
 
 	"github.com/uow-go/uow/outbox"
+	"github.com/uow-go/uow/publishers/internal/cloudevents"
 )
 
 // cloudEventsType is the media type of the structured mode in JSON.
@@ -33,32 +32,22 @@ func CloudEvents(source string) Encoder {
 }
 
 func encodeCloudEvent(source string, m outbox.Message) ([]byte, error) {
-	if m.ID == "" || m.Type == "" {
-		return nil, errTooFew
-	}
 	event := map[string]any{}
-	for name, value := range m.Headers {
-		if isAttribute(name) && value != "" {
-			event[name] = value
-		}
-	}
-	delete(event, "data")
-	event["specversion"] = "1.0"
-	event["id"] = m.ID
-	event["source"] = source
-	event["type"] = m.Type
-	event["time"] = m.CreatedAt.UTC().Format(time.RFC3339Nano)
-	setText(event, "subject", m.AggregateID)
-	setText(event, "partitionkey", m.Key)
-	setText(event, "topic", m.Topic)
-	setText(event, "aggregatetype", m.AggregateType)
-	setText(event, "datacontenttype", m.Headers["content-type"])
-	if m.Sequence > 0 {
-		event["sequence"] = fmt.Sprintf("%020d", m.Sequence)
+	contentType := ""
+	err := cloudevents.Write(source, m, cloudevents.Writer{
+		Attribute: func(name, value string) { event[name] = value },
+		Header: func(name, value string) {
+			if name == cloudevents.ContentType && value != "" {
+				contentType, event["datacontenttype"] = value, value
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	switch {
 	case len(m.Payload) == 0:
-	case isJSON(m.Headers["content-type"]) && json.Valid(m.Payload):
+	case isJSON(contentType) && json.Valid(m.Payload):
 		event["data"] = json.RawMessage(m.Payload)
 	default:
 		event["data_base64"] = m.Payload
@@ -70,21 +59,6 @@ func encodeCloudEvent(source string, m outbox.Message) ([]byte, error) {
 		return nil, fmt.Errorf("webhook: encode message %s: %w", m.ID, err)
 	}
 	return bytes.TrimSuffix(body.Bytes(), []byte("\n")), nil
-}
-
-func setText(event map[string]any, name, value string) {
-	if value == "" {
-		delete(event, name)
-		return
-	}
-	event[name] = value
-}
-
-// isAttribute reports whether a header's name can be the name of an attribute.
-func isAttribute(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
-	})
 }
 
 // isJSON leaves out media types that end in "+json": not all receivers, the Go SDK

@@ -3,7 +3,6 @@ package webhook
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 
 	"github.com/uow-go/uow/outbox"
@@ -96,6 +95,3 @@ func (r *resolved) resolveMode() error {
 	}
 	return nil
 }
-
-// errTooFew is what an event without an id or a type is.
-var errTooFew = errors.New("webhook: a CloudEvent needs an id and a type")
