@@ -117,12 +117,18 @@ func (r *runner) release(d *Delivery) {
 	}
 }
 
+// here returns what is here, and what of it can still be acknowledged.
+func (r *runner) here() (held, alive []*Delivery) {
+	r.mu.Lock()
+	held = slices.Clone(r.held)
+	r.mu.Unlock()
+	alive = slices.DeleteFunc(slices.Clone(held), func(d *Delivery) bool { return isClosed(d.ended()) })
+	return held, alive
+}
+
 // giveBack returns what was not handled.
 func (r *runner) giveBack() {
-	r.mu.Lock()
-	held := slices.Clone(r.held)
-	r.mu.Unlock()
-	alive := slices.DeleteFunc(slices.Clone(held), func(d *Delivery) bool { return isClosed(d.ended()) })
+	held, alive := r.here()
 	if err := r.source.Return(r.broker, alive); err != nil {
 		r.cfg.Logger.Warn("consumer: can't give messages back: they come again when the broker misses them", "error", err, "messages", len(alive))
 	}
@@ -147,14 +153,11 @@ func (r *runner) extendEvery(every time.Duration) (stop func()) {
 				return
 			case <-ticker.C:
 			}
-			r.mu.Lock()
-			held := slices.Clone(r.held)
-			r.mu.Unlock()
-			held = slices.DeleteFunc(held, func(d *Delivery) bool { return isClosed(d.ended()) })
-			if len(held) == 0 {
+			_, alive := r.here()
+			if len(alive) == 0 {
 				continue
 			}
-			if err := r.source.Extend(ctx, held); err != nil && ctx.Err() == nil {
+			if err := r.source.Extend(ctx, alive); err != nil && ctx.Err() == nil {
 				r.cfg.Logger.Warn("consumer: can't tell the broker to wait: messages may be delivered to others too", "error", err)
 			}
 		}

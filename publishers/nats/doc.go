@@ -62,7 +62,7 @@
 // # How a message looks
 //
 // As a CloudEvent in binary mode: the payload is the body, attributes are headers that
-// begin with "ce-", as package webhook names them, and topic and aggregatetype besides;
+// begin with "ce-", as package webhook names them;
 // their values are percent-encoded. Headers whose names can be those of attributes are
 // attributes too. Others are sent as they are, and must be printable ASCII: a message
 // with one that is not is refused. Decode makes a message of it again.
