@@ -44,7 +44,7 @@
 // # How a message looks
 //
 // As a CloudEvent in binary mode: the payload is the value, attributes are headers that
-// begin with "ce_", as package webhook names them, and topic and aggregatetype besides;
+// begin with "ce_", as package webhook names them;
 // content-type is a header too, and so are all others. Decode makes a message of it
 // again.
 //

@@ -43,7 +43,7 @@
 //
 // As a CloudEvent in binary mode: the payload is the body, content-type a property of
 // that name, and attributes are headers that begin with "cloudEvents_", as package
-// webhook names them, and topic and aggregatetype besides. Other headers are sent as
+// webhook names them. Other headers are sent as
 // they are. The properties message-id, type and timestamp are set too. Decode makes a
 // message of it again.
 //
