@@ -48,8 +48,7 @@
 // # How a message looks
 //
 // An entry has the field "data" with the payload, and attributes of a CloudEvent in
-// fields that begin with "ce_", as package webhook names them, and topic and
-// aggregatetype besides. Other headers are fields that begin with "header_". Decode makes
+// fields that begin with "ce_", as package webhook names them. Other headers are fields that begin with "header_". Decode makes
 // a message of it again.
 //
 // One server, or one that a proxy or Options.Dialer leads to, is what this is for: not a
