@@ -90,9 +90,11 @@ var errReturned = errors.New("rabbitmq: what was not acknowledged has been given
 // giveBack ends the intake when the broker has the acknowledgements; what is not
 // acknowledged goes back to where it was in the queue.
 func (in *intake) giveBack(timeout time.Duration) error {
-	if in.ended.Err() != nil { // the broker has done that by itself
+	select {
+	case <-in.ended.Done(): // the broker has done that by itself
 		in.done.Wait()
 		return nil
+	default:
 	}
 	late := time.AfterFunc(timeout, func() { in.end(errReturned) })
 	err := in.channel.Close()
