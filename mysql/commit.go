@@ -155,7 +155,7 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 	}
 	t.begun = false
 	if t.appended || len(cs.Messages) > 0 {
-		t.store.subscribers.Wake()
+		t.store.subscribers.Wake(false)
 	}
 	return p.adjust()
 }
@@ -309,7 +309,7 @@ func (t *tx) unasked(ctx context.Context, p *plan, refused error) error {
 	case err != nil:
 		return fmt.Errorf("mysql: commit: %w: %w: %w", driver.ErrInDoubt, refused, err)
 	case committed:
-		t.store.subscribers.Wake()
+		t.store.subscribers.Wake(false)
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrRolledBack, refused)

@@ -58,7 +58,7 @@ func (s *Store) Promote(ctx context.Context, limit int) (p outbox.Promotion, err
 		return outbox.Promotion{}, err
 	}
 	if p.Promoted > 0 {
-		s.subscribers.Wake()
+		s.subscribers.Wake(false)
 	}
 	return p, nil
 }

@@ -230,7 +230,7 @@ func (m *merged) settle() {
 		message.Sequence = m.cs.Messages[i].Sequence
 	}
 	if len(m.cs.Messages) > 0 {
-		m.store.subscribers.Wake()
+		m.store.subscribers.Wake(false)
 	}
 	for _, r := range m.group {
 		r.Settle(err)

@@ -26,7 +26,7 @@ func (s *Store) newScanner() *logscan.Scanner[int64] {
 		Background: func(fn func(ctx context.Context)) bool {
 			return s.start(func() { fn(s.background) })
 		},
-		Wake: s.subscribers.Wake,
+		Wake: func() { s.subscribers.Wake(false) },
 	})
 }
 

@@ -26,7 +26,7 @@ func TestScanWaitsForWhoCameFirst(t *testing.T) {
 			t.Errorf("with an open transaction before it the scan got %v, up to %d", got, next)
 		}
 		woken := make(chan struct{}, 100)
-		defer f.store.Subscribe(func() { woken <- struct{}{} })()
+		defer f.store.Subscribe(func(bool) { woken <- struct{}{} })()
 		want := []string{"b"}
 		if commit {
 			f.must(first.Commit(t.Context(), appending("1")))

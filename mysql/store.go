@@ -169,4 +169,4 @@ func (s *Store) forget(t *tx) {
 
 // Subscribe implements outbox.Log. Commits of other processes are not heard of; their
 // messages are found by polling.
-func (s *Store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }
+func (s *Store) Subscribe(fn func(recent bool)) (cancel func()) { return s.subscribers.Add(fn) }

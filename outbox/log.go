@@ -102,8 +102,10 @@ type Log interface {
 	Drop(ctx context.Context, cursor string) error
 
 	// Subscribe calls fn after every commit of this process that appended
-	// messages, until cancel is called. fn must not block.
-	Subscribe(fn func()) (cancel func())
+	// messages, until cancel is called. fn must not block. recent says that a Scan whose
+	// query has Recent sees all that this call is about; otherwise only a Scan without it does,
+	// as where another process has appended.
+	Subscribe(fn func(recent bool)) (cancel func())
 }
 
 // Query says what Scan returns.
@@ -116,6 +118,14 @@ type Query struct {
 	Topics []string
 	// Share selects partitions.
 	Share Share
+	// Recent asks only for what this process has appended, as far as nothing of others lies
+	// between. The store may answer it from memory, and may read the log as always.
+	Recent bool
+}
+
+// wants reports whether the query selects a message.
+func (q *Query) wants(m *Message) bool {
+	return (len(q.Topics) == 0 || slices.Contains(q.Topics, m.Topic)) && q.Share.Has(m.Key, m.ID)
 }
 
 // All reports whether the query wants every message after its position.

@@ -13,16 +13,16 @@ import (
 type Subscribers struct {
 	mu   sync.Mutex
 	next int
-	fns  map[int]func()
-	list atomic.Pointer[[]func()] // the functions, for Wake
+	fns  map[int]func(bool)
+	list atomic.Pointer[[]func(bool)] // the functions, for Wake
 }
 
 // Add has fn called by every Wake until cancel is called.
-func (s *Subscribers) Add(fn func()) (cancel func()) {
+func (s *Subscribers) Add(fn func(recent bool)) (cancel func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fns == nil {
-		s.fns = map[int]func(){}
+		s.fns = map[int]func(bool){}
 	}
 	id := s.next
 	s.next++
@@ -42,11 +42,17 @@ func (s *Subscribers) publish() {
 	s.list.Store(&list)
 }
 
-// Wake calls the functions.
-func (s *Subscribers) Wake() {
+// Any reports whether there are functions.
+func (s *Subscribers) Any() bool {
+	list := s.list.Load()
+	return list != nil && len(*list) > 0
+}
+
+// Wake calls the functions, which learn whether a Recent has what was appended.
+func (s *Subscribers) Wake(recent bool) {
 	if list := s.list.Load(); list != nil {
 		for _, fn := range *list {
-			fn()
+			fn(recent)
 		}
 	}
 }

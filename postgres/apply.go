@@ -29,6 +29,7 @@ type plan struct {
 	shifts []shift
 	mem    *arena // nil where there is none
 	marked bool   // the unit's marker is written by one of the steps
+	given  *given // to the messages; nil where nobody asks
 }
 
 // shift is what an inserted row goes on from.
@@ -119,6 +120,7 @@ func (p *plan) updateAndAppend(t *table) {
 	a.message(m)
 	p.mem.one[0], p.marked = w, true
 	p.add(t.updateAndAppend, a.unit(p.cs.Unit), t, driver.Update, p.mem.one[:])
+	p.giveTo(p.cs.Messages)
 }
 
 // snapshotServes reports whether the change set can be written in the transaction of

@@ -10,6 +10,7 @@ type arena struct {
 	args   []args
 	steps  []step
 	one    [1]*driver.Write
+	given  given
 }
 
 func newArena() *arena {
@@ -43,6 +44,7 @@ func (m *arena) reset() {
 	clear(m.args)
 	clear(m.steps[:cap(m.steps)])
 	m.buf, m.values, m.args, m.one[0] = m.buf[:0], m.values[:0], m.args[:0], nil
+	m.given.reset()
 }
 
 // groupArena is memory for what groups send, which one after the other uses. Each list

@@ -116,6 +116,7 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 		// The row has its version: something else has changed in it. A transaction of
 		// today does not mind.
 		steps, explicit = append([]step{plain(t.store.sql.commit)}, p.steps...), false
+		p.given.again()
 		failed, err = t.runFor(t.store.options.CommitTimeout, steps)
 	}
 	if err != nil {
@@ -125,7 +126,7 @@ func (t *tx) commitAlone(ctx context.Context, cs *driver.ChangeSet) error {
 		return fmt.Errorf("%w: the server answered COMMIT by %s", ErrRolledBack, tag)
 	}
 	if t.appended || len(cs.Messages) > 0 {
-		t.store.wakes.appended()
+		t.store.wakes.appended(p.given.keep(&t.store.recent) && !t.appended)
 	}
 	return p.adjust()
 }

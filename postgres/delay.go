@@ -36,7 +36,7 @@ func (s *Store) Promote(ctx context.Context, limit int) (p outbox.Promotion, err
 		},
 	})
 	if err == nil && p.Promoted > 0 {
-		s.wakes.appended()
+		s.wakes.appended(false)
 	}
 	return p, err
 }

@@ -26,6 +26,7 @@ type groupPlan struct {
 	out   []bool
 	// shifts are those of all units.
 	shifts []shift
+	given  *given // to the messages; nil where nobody asks
 }
 
 // groupPart is what a group does to one collection.
@@ -227,7 +228,8 @@ func (g *groupPlan) messages() error {
 	}
 	a := g.store.groupMem.newArgs().messages(all).ints(n, func(i int) int64 { return int64(units[i]) })
 	if !shifted {
-		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a})
+		g.given = g.store.newGiven(all)
+		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a, given: g.given})
 		return nil
 	}
 	for _, part := range []func(c groupcommit.Row) string{func(c groupcommit.Row) string { return c.Collection }, func(c groupcommit.Row) string { return c.ID }} {
@@ -255,7 +257,7 @@ func (g *groupPlan) inDoubt(err error) {
 
 // settle is the outcome of each unit after the commit.
 func (g *groupPlan) settle() {
-	appended := false
+	appended, recent := false, g.given.keep(&g.store.recent) // before the units go on
 	for unit, r := range g.group {
 		switch {
 		case g.found[unit] != nil:
@@ -274,6 +276,6 @@ func (g *groupPlan) settle() {
 		}
 	}
 	if appended {
-		g.store.wakes.appended()
+		g.store.wakes.appended(recent)
 	}
 }

@@ -36,8 +36,10 @@ func (p *plan) messages() {
 		p.steps = append(p.steps, step{statement: sql.appendShifted, args: a})
 	case len(all) == 1:
 		p.steps = append(p.steps, step{statement: sql.appendOne, args: p.mem.newArgs(11).message(&all[0])})
+		p.giveTo(all)
 	default:
 		p.steps = append(p.steps, step{statement: sql.appendMany, args: newArgs(10).messages(pointers(all))})
+		p.giveTo(all)
 	}
 }
 

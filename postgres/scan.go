@@ -23,7 +23,7 @@ func (s *Store) newScanner() *logscan.Scanner[string] {
 			s.work.Go(func() { fn(s.wakes.ctx) })
 			return true
 		},
-		Wake: s.wakes.local.Wake,
+		Wake: func() { s.wakes.local.Wake(false) },
 	})
 }
 
@@ -32,6 +32,9 @@ func (s *Store) newScanner() *logscan.Scanner[string] {
 // still write before what it has found, and calls those who subscribed when it is
 // over later. Transactions that do not write to the outbox are never waited for.
 func (s *Store) Scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+	if messages, next, ok := s.recent.Scan(query); ok {
+		return messages, next, ctx.Err()
+	}
 	return s.scanner.Scan(ctx, query)
 }
 

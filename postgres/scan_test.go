@@ -24,7 +24,7 @@ func TestScanWaitsForWhoCameFirst(t *testing.T) {
 			t.Errorf("with an open transaction before it the scan got %v, up to %d", got, next)
 		}
 		woken := make(chan struct{}, 100)
-		defer f.store.Subscribe(func() { woken <- struct{}{} })()
+		defer f.store.Subscribe(func(bool) { woken <- struct{}{} })()
 		want := []string{"b"}
 		if commit {
 			f.must(first.Commit(t.Context(), appending("1")))
@@ -184,7 +184,7 @@ func TestOtherProcessesAreWoken(t *testing.T) {
 	f := open(t, needServer(t), Options{})
 	other := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 	woken := make(chan struct{}, 100)
-	cancel := other.store.Subscribe(func() {
+	cancel := other.store.Subscribe(func(bool) {
 		select {
 		case woken <- struct{}{}:
 		default:
@@ -209,7 +209,7 @@ func TestOtherProcessesAreWoken(t *testing.T) {
 func TestListenerReconnects(t *testing.T) {
 	f := open(t, needServer(t), Options{})
 	woken := make(chan struct{}, 100)
-	defer f.store.Subscribe(func() {
+	defer f.store.Subscribe(func(bool) {
 		select {
 		case woken <- struct{}{}:
 		default:

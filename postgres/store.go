@@ -26,6 +26,7 @@ type Store struct {
 	tables   map[string]*table // set by Register, then never changed
 	listed   []*table          // in the order of Register
 	scanner  *logscan.Scanner[string]
+	recent   outbox.Recent
 	wakes    wakes
 	crowd    groupcommit.Crowd
 	commits  groupcommit.Queue[*pgxpool.Conn]

@@ -32,8 +32,9 @@ type step struct {
 	args      *args
 	// row gets each row; its slices are valid during the call.
 	row func(row [][]byte) error
-	// into gets the rows where it is not nil.
-	into *rows
+	// into gets the rows where it is not nil, and else given.
+	into  *rows
+	given *given
 	// about tells the errors of a change set apart; its table is nil elsewhere.
 	about about
 	// tag is what the server answered, of those that end or divide transactions.
@@ -45,6 +46,8 @@ func (s *step) take(row [][]byte) error {
 	switch {
 	case s.into != nil:
 		return s.into.read(row)
+	case s.given != nil:
+		s.given.take(row)
 	case s.row != nil:
 		return s.row(row)
 	}

@@ -61,9 +61,10 @@ func (w *wakes) start(ctx context.Context, s *Store) {
 	s.work.Go(func() { w.notifyOthers(s) })
 }
 
-// appended is called after each commit with messages.
-func (w *wakes) appended() {
-	w.local.Wake()
+// appended is called after each commit with messages. recent says that Store.recent has
+// them.
+func (w *wakes) appended(recent bool) {
+	w.local.Wake(recent)
 	select {
 	case w.notify <- struct{}{}:
 	default: // the next one tells of this commit too
@@ -94,7 +95,7 @@ func (w *wakes) notifyOthers(s *Store) {
 
 // Subscribe implements outbox.Log. It also tells of the commits of other processes,
 // unless a pooler stands between that does not let the store listen.
-func (s *Store) Subscribe(fn func()) (cancel func()) {
+func (s *Store) Subscribe(fn func(recent bool)) (cancel func()) {
 	w := &s.wakes
 	remove := w.local.Add(fn)
 	w.mu.Lock()
@@ -145,7 +146,7 @@ func (w *wakes) hear(ctx context.Context, s *Store, missed bool) (connected bool
 		return false
 	}
 	if missed {
-		w.local.Wake()
+		w.local.Wake(false)
 	}
 	for {
 		n, err := c.WaitForNotification(ctx)
@@ -153,7 +154,7 @@ func (w *wakes) hear(ctx context.Context, s *Store, missed bool) (connected bool
 			return true
 		}
 		if n.Payload != w.me {
-			w.local.Wake()
+			w.local.Wake(false)
 		}
 	}
 }

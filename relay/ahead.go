@@ -23,12 +23,19 @@ func (s *session) query(after int64) outbox.Query {
 	return outbox.Query{After: after, Limit: s.cfg.BatchSize, Topics: s.cfg.Topics, Share: s.lease.Of()}
 }
 
-// scan reads the log.
-func (s *session) scan(ctx context.Context, query outbox.Query) (messages []outbox.Message, next int64, err error) {
-	if s.window != nil {
-		return s.window.scan(ctx, s.lease.Partition, query)
+// scan reads the log, and forgets that others may have appended once it has read what
+// they have to the end.
+func (s *session) scan(ctx context.Context, a *ahead) {
+	elsewhere, read := s.elsewhere.Swap(false), true
+	a.query.Recent = !elsewhere
+	if s.window == nil {
+		a.messages, a.next, a.err = s.cfg.Log.Scan(ctx, a.query)
+	} else {
+		a.messages, a.next, read, a.err = s.window.scan(ctx, s.lease.Partition, a.query)
 	}
-	return s.cfg.Log.Scan(ctx, query)
+	if elsewhere && (a.err != nil || !read || a.more()) {
+		s.elsewhere.Store(true)
+	}
 }
 
 // more reports whether the log is likely to have more: one that leaves some out may stop
@@ -45,7 +52,7 @@ func (s *session) lookAhead() {
 	s.ahead, s.scanDue = a, false
 	go func() {
 		defer close(a.done)
-		a.messages, a.next, a.err = s.scan(ctx, a.query)
+		s.scan(ctx, a)
 	}()
 }
 
@@ -71,6 +78,7 @@ func (s *session) takeAhead() *ahead {
 	a.cancel()
 	if a.err != nil || a.query.After != s.position {
 		s.scanDue = true
+		s.elsewhere.Store(true)
 		return nil
 	}
 	return a

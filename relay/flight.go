@@ -132,9 +132,9 @@ func (s *session) startFresh(ctx context.Context) error {
 	}
 	if a == nil {
 		a = &ahead{query: s.query(s.position)}
-		err := s.persist(ctx, "scan", func() (err error) {
-			a.messages, a.next, err = s.scan(ctx, a.query)
-			return err
+		err := s.persist(ctx, "scan", func() error {
+			s.scan(ctx, a)
+			return a.err
 		})
 		if err != nil {
 			return err

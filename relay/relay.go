@@ -72,16 +72,16 @@ func (r *Relay) Wake() {
 	defer r.mu.Unlock()
 	for s := range r.sessions {
 		s.look.Store(true)
-		s.signal()
+		s.signal(false)
 	}
 }
 
 // signal wakes all sessions.
-func (r *Relay) signal() {
+func (r *Relay) signal(recent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for s := range r.sessions {
-		s.signal()
+		s.signal(recent)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestP20_PollFindsWhatNobodyAnnounced(t *testing.T) {
 
 type deaf struct{ outbox.Log }
 
-func (deaf) Subscribe(func()) func() { return func() {} }
+func (deaf) Subscribe(func(bool)) func() { return func() {} }
 
 func TestHappyPathIsOneScanAndOneSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -39,6 +39,9 @@ type session struct {
 	wake chan struct{}
 	// look asks for the held messages to be looked at, too.
 	look atomic.Bool
+	// elsewhere is whether the log may have messages that this process has not just
+	// appended: then it is read, and otherwise the store may answer from memory.
+	elsewhere atomic.Bool
 
 	// skew is how much the database's clock is ahead of the relay's.
 	skew time.Duration
@@ -65,7 +68,7 @@ func newSession(r *Relay, w *window, lease outbox.Lease) *session {
 	if !lease.Now.IsZero() {
 		skew = lease.Now.Sub(r.cfg.Now())
 	}
-	return &session{
+	s := &session{
 		window:   w,
 		Relay:    r,
 		lease:    lease,
@@ -77,6 +80,8 @@ func newSession(r *Relay, w *window, lease outbox.Lease) *session {
 		landed:   make(chan *flight, r.cfg.Retries+1),
 		wake:     make(chan struct{}, 1),
 	}
+	s.elsewhere.Store(true)
+	return s
 }
 
 // serve publishes the partition until ctx ends and all is drained, or an operation
@@ -118,7 +123,10 @@ func (s *session) enlist(on bool) {
 	}
 }
 
-func (s *session) signal() {
+func (s *session) signal(recent bool) {
+	if !recent {
+		s.elsewhere.Store(true)
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -142,6 +150,7 @@ func (s *session) begin(ctx context.Context, began time.Time) error {
 	s.confirmedAt = began
 	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
 	s.trimAt = now.Add(min(s.trimInterval(), time.Minute))
+	s.promoteAt = now
 	return s.lookAtHeld(ctx)
 }
 
@@ -180,6 +189,19 @@ func (s *session) step(ctx context.Context) error {
 			return err
 		}
 	}
+	if !s.cfg.Now().Before(s.resumeAt) {
+		if err := s.startFresh(ctx); err != nil {
+			return err
+		}
+		if err := s.startRetries(ctx); err != nil {
+			return err
+		}
+	}
+	return s.upkeep(ctx)
+}
+
+// upkeep does what is due from time to time, and holds up no message that has just come.
+func (s *session) upkeep(ctx context.Context) error {
 	now := s.cfg.Now()
 	if !now.Before(s.pollAt) {
 		if err := s.poll(ctx, now); err != nil {
@@ -191,25 +213,19 @@ func (s *session) step(ctx context.Context) error {
 			return err
 		}
 	}
-	if !now.Before(s.promoteAt) {
+	if !now.Before(s.promotion()) {
 		s.promote(ctx, now)
 	}
 	if !now.Before(s.trimAt) {
 		s.trim(ctx, now)
 	}
-	if now.Before(s.resumeAt) {
-		return nil
-	}
-	if err := s.startFresh(ctx); err != nil {
-		return err
-	}
-	return s.startRetries(ctx)
+	return nil
 }
 
 // untilNext returns how long there is nothing to do unless something happens.
 func (s *session) untilNext() time.Duration {
 	now := s.cfg.Now()
-	next := earlier(earlier(s.pollAt, s.trimAt), s.promoteAt)
+	next := earlier(earlier(s.pollAt, s.trimAt), s.promotion())
 	if renewAt, ok := s.renewAt(); ok {
 		next = earlier(next, renewAt)
 	}
@@ -254,6 +270,7 @@ func (s *session) unsure(now time.Time) bool { return now.Sub(s.confirmedAt) > s
 func (s *session) poll(ctx context.Context, now time.Time) error {
 	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
 	s.scanDue = true
+	s.elsewhere.Store(true)
 	if !now.Before(s.lookAfter) { // also where nothing is held: an operator may have replayed something
 		if err := s.lookAtHeld(ctx); err != nil {
 			return err
@@ -360,7 +377,19 @@ func (s *session) promote(ctx context.Context, now time.Time) {
 	case p.Left:
 		s.promoteAt = earlier(s.promoteAt, now.Add(p.In))
 	}
-	s.scanDue = s.scanDue || p.Promoted > 0
+	if p.Promoted > 0 {
+		s.scanDue = true
+		s.elsewhere.Store(true)
+	}
+}
+
+// promotion returns when to look for delayed messages. What is being published goes first,
+// as long as that is soon.
+func (s *session) promotion() time.Time {
+	if s.fresh != nil || s.retries > 0 {
+		return s.promoteAt.Add(promotePause)
+	}
+	return s.promoteAt
 }
 
 // promotePause is how long is waited, after a look for delayed messages, before a

@@ -74,6 +74,7 @@ func (s *session) judgeFresh(f *flight) verdict {
 // where that is where it is already, and has the log read again from there.
 func (s *session) stopBefore(f *flight, i int) int64 {
 	s.scanDue = true
+	s.elsewhere.Store(true)
 	if i == 0 {
 		return 0
 	}

@@ -53,25 +53,26 @@ func (w *window) close(partition int) {
 	}
 }
 
-// scan is Log.Scan of one partition.
-func (w *window) scan(ctx context.Context, partition int, query outbox.Query) (messages []outbox.Message, next int64, err error) {
+// scan is Log.Scan of one partition. read is whether the log was read for it, rather than
+// for another one before.
+func (w *window) scan(ctx context.Context, partition int, query outbox.Query) (messages []outbox.Message, next int64, read bool, err error) {
 	if messages, next := w.take(partition, query); next > query.After {
-		return messages, next, nil
+		return messages, next, false, nil
 	}
 	select {
 	case w.turn <- struct{}{}:
 		defer func() { <-w.turn }()
 	case <-ctx.Done():
-		return nil, query.After, context.Cause(ctx)
+		return nil, query.After, false, context.Cause(ctx)
 	}
 	if messages, next := w.take(partition, query); next > query.After { // another one has read it meanwhile
-		return messages, next, nil
+		return messages, next, false, nil
 	}
-	if err := w.read(ctx, partition, query.After); err != nil {
-		return nil, query.After, err
+	if err := w.read(ctx, partition, query); err != nil {
+		return nil, query.After, false, err
 	}
 	messages, next = w.take(partition, query)
-	return messages, next, nil
+	return messages, next, true, nil
 }
 
 // take takes what has been read after the query's position: nothing, with that
@@ -103,10 +104,10 @@ const maxWaiting = 4
 // read reads what is after a position, for a partition and for those that have been read
 // up to there too, unless very much waits for them. It does not pass those that are further
 // ahead, so that the partition comes together with them again.
-func (w *window) read(ctx context.Context, partition int, after int64) error {
-	together, ahead := w.together(partition, after)
+func (w *window) read(ctx context.Context, partition int, wanted outbox.Query) error {
+	together, ahead := w.together(partition, wanted.After)
 	query := outbox.Query{
-		After: after, Topics: w.cfg.Topics, Limit: max(w.cfg.BatchSize, min(w.cfg.BatchSize*len(together), maxRead)),
+		After: wanted.After, Recent: wanted.Recent, Topics: w.cfg.Topics, Limit: max(w.cfg.BatchSize, min(w.cfg.BatchSize*len(together), maxRead)),
 	}
 	if len(together) < w.cfg.Partitions {
 		query.Share = outbox.Share{Of: w.cfg.Partitions, Partitions: slices.Sorted(maps.Keys(together))}

@@ -67,7 +67,7 @@ func (r *reader) step(t *testing.T) (more bool) {
 		After: r.position, Limit: r.w.cfg.BatchSize, Topics: r.w.cfg.Topics,
 		Share: outbox.Share{Of: r.w.cfg.Partitions, Partitions: []int{r.partition}},
 	}
-	messages, next, err := r.w.scan(t.Context(), r.partition, query)
+	messages, next, _, err := r.w.scan(t.Context(), r.partition, query)
 	if err != nil {
 		t.Fatal(err)
 	}

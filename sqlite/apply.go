@@ -86,7 +86,7 @@ func (w *writer) apply(r *request) error {
 	}
 	for i := range r.cs.Messages {
 		m := &r.cs.Messages[i]
-		w.batch = append(w.batch, entry{m, m.Sequence + r.shift(m)})
+		w.batch = append(w.batch, entry{message: m, sequence: m.Sequence + r.shift(m)})
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (s *Store) Promote(ctx context.Context, limit int) (p outbox.Promotion, err
 			return wrap("promote", err)
 		}
 		for _, m := range due {
-			s.writer.batch = append(s.writer.batch, entry{m, m.Sequence})
+			s.writer.batch = append(s.writer.batch, entry{message: m, sequence: m.Sequence})
 		}
 		p.Promoted = len(due)
 		return nil
@@ -68,7 +68,7 @@ func (s *Store) Promote(ctx context.Context, limit int) (p outbox.Promotion, err
 		return outbox.Promotion{}, err
 	}
 	if p.Promoted > 0 {
-		s.subscribers.Wake()
+		s.subscribers.Wake(false)
 	}
 	return p, nil
 }

@@ -25,13 +25,11 @@ const (
 // owns the writer.
 func (w *writer) lead(r *request) {
 	requests := w.gather(r)
+	w.recent = true
 	w.run(requests)
 	w.expect(len(requests))
-	for _, other := range requests {
-		if other.appended() {
-			w.store.subscribers.Wake()
-			break
-		}
+	if slices.ContainsFunc(requests, (*request).appended) {
+		w.store.subscribers.Wake(w.recent)
 	}
 	others := requests[1:]
 	for i, other := range others {
@@ -172,6 +170,7 @@ func (w *writer) end(requests []*request) error {
 			r.adjust()
 		}
 	}
+	w.keepRecent()
 	return nil
 }
 

@@ -281,7 +281,7 @@ func TestReadsGoOnWhileTheWriterIsBusy(t *testing.T) {
 func TestSubscribersAreCalled(t *testing.T) {
 	db, s, documents := openDocuments(t, temporary(t), Options{})
 	calls := 0
-	cancel := s.Subscribe(func() { calls++ })
+	cancel := s.Subscribe(func(bool) { calls++ })
 	do := func(fn func(ctx context.Context, u *uow.Unit) error) {
 		t.Helper()
 		if err := db.Do(t.Context(), fn); err != nil {

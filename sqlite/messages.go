@@ -9,10 +9,12 @@ import (
 	"github.com/uow-go/uow/driver"
 )
 
-// entry is a message to be inserted, with its place in its stream.
+// entry is a message to be inserted, with its place in its stream, and the position that
+// it gets.
 type entry struct {
 	message  *driver.Message
 	sequence int64
+	position int64
 }
 
 const (
@@ -52,8 +54,25 @@ func (w *writer) insertBatch() error {
 		}
 		rest = rest[size:]
 	}
-	clear(w.batch)
 	return nil
+}
+
+// keepRecent keeps what was committed for the relays of this process, which need not read
+// it then.
+func (w *writer) keepRecent() {
+	defer clear(w.batch)
+	s := w.store
+	if s.options.Synchronous != Full || !s.subscribers.Any() {
+		w.recent = false
+		return
+	}
+	messages := make([]driver.Message, len(w.batch))
+	for i := range w.batch {
+		e := &w.batch[i]
+		messages[i] = *e.message
+		messages[i].Position, messages[i].Sequence = e.position, e.sequence
+	}
+	s.recent.Add(messages)
 }
 
 // claimPosition makes sure that the next position is one that was never given: the
@@ -85,6 +104,9 @@ func (w *writer) insertRows(rows []entry) error {
 	}
 	last, err := w.conn.insert(w.insertStatement(len(rows)), args...)
 	w.position, w.appended = 0, max(w.appended, last)
+	for i := range rows {
+		rows[i].position = last - int64(len(rows)-1-i)
+	}
 	return err
 }
 

@@ -18,6 +18,9 @@ func (s *Store) Scan(ctx context.Context, q outbox.Query) (messages []outbox.Mes
 	if q.Limit <= 0 {
 		return nil, next, ctx.Err()
 	}
+	if messages, next, ok := s.recent.Scan(q); ok {
+		return messages, next, ctx.Err()
+	}
 	query, args := scanQuery(q)
 	err = s.reading(ctx, func(c *conn) error {
 		err := c.query(ctx, func(row []sqldriver.Value) error {
@@ -277,4 +280,4 @@ func (s *Store) Drop(ctx context.Context, cursor string) error {
 }
 
 // Subscribe implements outbox.Log. Commits of other processes are not seen.
-func (s *Store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }
+func (s *Store) Subscribe(fn func(recent bool)) (cancel func()) { return s.subscribers.Add(fn) }

@@ -87,6 +87,7 @@ func (s *sessionTx) flush(cs *driver.ChangeSet) error {
 		if err := s.w.apply(&s.r); err != nil {
 			return err
 		}
+		defer clear(s.w.batch)
 		return s.w.insertBatch()
 	})
 	if err == nil {
@@ -142,7 +143,7 @@ func (s *sessionTx) commit(cs *driver.ChangeSet) error {
 		return wrap("commit", err)
 	}
 	if s.appended {
-		s.w.store.subscribers.Wake()
+		s.w.store.subscribers.Wake(false)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type Store struct {
 	writer      *writer
 	tables      map[string]*table // set by Register, then never changed
 	subscribers outbox.Subscribers
+	recent      outbox.Recent
 }
 
 var (

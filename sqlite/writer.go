@@ -64,6 +64,9 @@ type writer struct {
 	// appended is the greatest position that the transaction has given.
 	appended int64
 
+	// recent says that relays find in Store.recent all that the leader has committed.
+	recent bool
+
 	// committed counts transactions, for tests.
 	committed atomic.Int64
 }

@@ -52,6 +52,7 @@ func Checks() []Check {
 		nestedEndChecks(),
 		eventChecks(),
 		orderChecks(),
+		recentChecks(),
 		heldChecks(),
 		inboxChecks(),
 		hookChecks(),

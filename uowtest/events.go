@@ -220,7 +220,7 @@ func (k *kit) wantSame(want, got outbox.Message) {
 
 func nothingBeforeTheCommit(k *kit) {
 	calls := make(chan struct{}, 100)
-	cancel := k.log().Subscribe(func() { calls <- struct{}{} })
+	cancel := k.log().Subscribe(func(bool) { calls <- struct{}{} })
 	ctx := k.Context()
 	u := k.db.Begin()
 	defer u.Close()

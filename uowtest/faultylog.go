@@ -145,4 +145,4 @@ func (l faultyLog) Drop(ctx context.Context, cursor string) error {
 }
 
 // Subscribe implements outbox.Log. No fault happens to it.
-func (l faultyLog) Subscribe(fn func()) (cancel func()) { return l.log.Subscribe(fn) }
+func (l faultyLog) Subscribe(fn func(recent bool)) (cancel func()) { return l.log.Subscribe(fn) }

@@ -45,6 +45,46 @@ func scanIgnoresLimit() fault {
 	}}
 }
 
+// recentWithoutHeaders keeps less in memory than the log has.
+func recentWithoutHeaders() fault {
+	return recentScan(func(_ *brokenStore, got []outbox.Message, next int64) ([]outbox.Message, int64) {
+		for i := range got {
+			got[i].Headers = nil
+		}
+		return got, next
+	})
+}
+
+// recentPassesOthers goes past every other message, as if it were of another process.
+func recentPassesOthers() fault {
+	return recentScan(func(_ *brokenStore, got []outbox.Message, next int64) ([]outbox.Message, int64) {
+		return slices.DeleteFunc(got, func(m outbox.Message) bool { return m.Position%2 == 0 }), next
+	})
+}
+
+// recentStopsEarly loses sight of a message that was scanned as the last one.
+func recentStopsEarly() fault {
+	return recentScan(func(s *brokenStore, got []outbox.Message, next int64) ([]outbox.Message, int64) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := len(got); n > 0 && !s.seen[got[n-1].Position] {
+			s.seen[got[n-1].Position] = true
+			return got[:n-1], next - 1
+		}
+		return got, next
+	})
+}
+
+func recentScan(change func(s *brokenStore, got []outbox.Message, next int64) ([]outbox.Message, int64)) fault {
+	return fault{scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
+		got, next, err := s.Log.Scan(ctx, query)
+		if query.Recent && err == nil {
+			got, next = change(s, got, next)
+		}
+		return got, next, err
+	}}
+}
+
 func acquireKeepsEpoch() fault {
 	return fault{acquire: func(s *brokenStore, ctx context.Context, claim outbox.Claim) (outbox.Lease, error) {
 		lease, err := s.Log.Acquire(ctx, claim)

@@ -115,7 +115,7 @@ func Listening(dsn string, load Load) *Comparison {
 		if err != nil {
 			return nil, errors.Join(err, s.Close(), other.Close())
 		}
-		cancel := log.Subscribe(func() {})
+		cancel := log.Subscribe(func(bool) {})
 		return &listenedTo{pgUnits: s, end: func() error { cancel(); return other.Close() }}, nil
 	}}
 	return &Comparison{

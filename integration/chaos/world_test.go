@@ -64,6 +64,8 @@ type world struct {
 	db     *stores.Database // through the proxy
 	hasty  *stores.Database // so too, with little patience
 	direct *stores.Database
+	// variant says that the server may refuse units of which several run at once.
+	variant bool
 
 	mu    sync.Mutex
 	model *model
@@ -85,7 +87,7 @@ func newWorld(t *testing.T, s stores.Store) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	w := &world{T: t, proxy: proxy, model: newModel(), seen: map[string]int{}}
+	w := &world{T: t, proxy: proxy, variant: s.Variant, model: newModel(), seen: map[string]int{}}
 	w.things = uow.Define(uow.CollectionConfig[thing]{
 		Name:    "things",
 		Indexes: []uow.Index[thing]{{Name: "unit", Kind: uow.String, Value: func(a *thing) any { return a.Unit }}},

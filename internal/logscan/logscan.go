@@ -60,8 +60,10 @@ type Scanner[C comparable] struct {
 	// upTo and claims are the question that is open: who may still write below.
 	upTo   int64
 	claims map[C]bool
-	// watched says that somebody waits for the claims in the background.
+	// watched says that somebody waits in the background until what is below awaited can
+	// be read.
 	watched bool
+	awaited int64
 }
 
 // New returns a scanner of a log of which nothing is known.
@@ -94,11 +96,17 @@ func (s *Scanner[C]) Scan(ctx context.Context, query outbox.Query) (messages []o
 		if err != nil {
 			return nil, after, err
 		}
+		last := rows[len(rows)-1].Position
 		if safe > 0 {
+			if safe < len(rows) {
+				if err := s.announce(ctx, last); err != nil {
+					return nil, after, err
+				}
+			}
 			messages, next := wanted(rows[:safe], limit)
 			return messages, next, nil
 		}
-		closed, err := s.closeGap(ctx, rows[len(rows)-1].Position)
+		closed, err := s.closeGap(ctx, last)
 		if err != nil || !closed {
 			return nil, after, err
 		}
@@ -180,8 +188,19 @@ func (s *Scanner[C]) closeGap(ctx context.Context, upTo int64) (closed bool, err
 			return false, err
 		}
 	}
-	s.watch()
+	s.watch(upTo)
 	return false, nil
+}
+
+// announce lets the background tell when what is below a position can be read: a scan
+// that has found something leaves the rest to the next one, which somebody must call.
+func (s *Scanner[C]) announce(ctx context.Context, upTo int64) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.watch(upTo)
+	return nil
 }
 
 // ask asks which of the claims in question are still held. The turn is taken.
@@ -210,7 +229,8 @@ func (s *Scanner[C]) ask(ctx context.Context, upTo int64) (closed bool, err erro
 
 // watch waits for the gap in the background, and then wakes those who subscribed: the
 // end of a transaction that is rolled back wakes nobody. The turn is taken.
-func (s *Scanner[C]) watch() {
+func (s *Scanner[C]) watch(upTo int64) {
+	s.awaited = max(s.awaited, upTo)
 	if s.watched {
 		return
 	}
@@ -219,7 +239,7 @@ func (s *Scanner[C]) watch() {
 			if s.take(ctx) != nil {
 				return
 			}
-			closed, err := s.ask(ctx, s.upTo)
+			closed, err := s.ask(ctx, s.awaited)
 			if closed {
 				s.watched = false
 			}

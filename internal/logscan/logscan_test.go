@@ -131,6 +131,32 @@ func TestNothingIsReadBehindAGap(t *testing.T) {
 	})
 }
 
+// What is left behind a gap is announced when it can be read: its transaction may be rolled
+// back, which nobody else tells.
+func TestWhatIsLeftIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := &ledger{ctx: ctx}
+		s := l.scanner()
+		l.set([]int64{1, 3}, "writes 2")
+		want(t, positions(t, s, 0, 10), "[1] 1", "before the gap")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if l.woken != 0 {
+			t.Error("somebody was woken before the gap has closed")
+		}
+		l.set([]int64{1, 3})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if l.woken != 1 {
+			t.Errorf("%d were woken when the gap had closed, want 1", l.woken)
+		}
+		want(t, positions(t, s, 1, 10), "[3] 3", "after it")
+		cancel()
+		l.work.Wait()
+	})
+}
+
 func TestTopicsAndLimits(t *testing.T) {
 	l := &ledger{ctx: t.Context()}
 	s := l.scanner()

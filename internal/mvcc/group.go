@@ -198,7 +198,7 @@ func (s *Store) takeBack(requests []*request, failed error) {
 func (s *Store) tell(requests []*request) {
 	for _, r := range requests {
 		if r.err == nil && len(r.change.Messages)+len(r.change.Delayed) > 0 {
-			s.subscribers.Wake()
+			s.subscribers.Wake(true)
 			return
 		}
 	}

@@ -178,7 +178,7 @@ func (l *Log) describe(name string) outbox.CursorStats {
 }
 
 // Subscribe implements outbox.Log.
-func (s *Store) Subscribe(fn func()) (cancel func()) { return s.subscribers.Add(fn) }
+func (s *Store) Subscribe(fn func(recent bool)) (cancel func()) { return s.subscribers.Add(fn) }
 
 func copyMessage(m driver.Message) driver.Message {
 	m.Payload = bytes.Clone(m.Payload)

@@ -166,13 +166,24 @@ func asInt(v sqldriver.Value) (int64, error) {
 	return n, nil
 }
 
-// count counts the sessions that the server still has.
+// refreshed is for how long nobody must read INNODB_TRX before the server looks anew what
+// it says: who asks all the time gets the same answer all the time.
+const refreshed = 150 * time.Millisecond
+
+// count counts the sessions that the server still has. Who finds some busy may ask again
+// at once.
 func (m *mysqlDatabase) count(ctx context.Context) (all, busy int, err error) {
 	m.sessions.mu.Lock()
 	ids := strings.Join(append([]string{"0"}, m.sessions.ids...), ", ")
 	m.sessions.mu.Unlock()
 	err = m.direct.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM information_schema.processlist WHERE id IN ("+ids+")),"+
 		" (SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id IN ("+ids+"))").Scan(&all, &busy)
+	if busy > 0 {
+		select {
+		case <-time.After(refreshed):
+		case <-ctx.Done():
+		}
+	}
 	return all, busy, err
 }
 
