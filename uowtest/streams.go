@@ -78,7 +78,7 @@ func (k *kit) writeStreams(writer, units int) error {
 				return errors.Join(k.writeStream(ctx, u, id, i%4 == 3), want)
 			})
 			if want == nil && err != nil || want != nil && !errors.Is(err, want) {
-				return fmt.Errorf("a unit should end with %v; got %w", want, err)
+				return fmt.Errorf("a unit that is to end with %q ended with: %w", fmt.Sprint(want), err)
 			}
 		}
 	}
