@@ -56,11 +56,11 @@ func (s *Store) partitions(sc *script, found map[string]partition, names ...stri
 
 // nextEpoch gives a lease its epoch, and finds out what it has to know of the log. The
 // one row of uow_state puts those who acquire at once in an order.
-func (s *Store) nextEpoch(sc *script, lease *outbox.Lease, end *int64) *script {
+func (s *Store) nextEpoch(sc *script, lease *outbox.Lease) *script {
 	return sc.add("UPDATE ", s.schema, "uow_state SET epochs = epochs + 1").end().
-		add("SELECT epochs, log_id, ", s.logEnd(), ", CAST(UTC_TIMESTAMP(6) AS CHAR) FROM ", s.schema, "uow_state").
+		add("SELECT epochs, log_id, CAST(UTC_TIMESTAMP(6) AS CHAR) FROM ", s.schema, "uow_state").
 		query(func(row []sqldriver.Value) error {
-			lease.Epoch, lease.Log, *end, lease.Now = number(row[0]), text(row[1]), number(row[2]), timeOf(row[3])
+			lease.Epoch, lease.Log, lease.Now = number(row[0]), text(row[1]), timeOf(row[2])
 			return nil
 		})
 }
@@ -76,13 +76,17 @@ func (s *Store) Acquire(ctx context.Context, claim outbox.Claim) (outbox.Lease, 
 	}
 	lease := claim.Lease()
 	end, found, synced, acquired := int64(0), map[string]partition{}, false, false
-	sc := s.partitions(s.nextEpoch(s.change(), &lease, &end), found, claim.Cursor, lease.Row()).
+	sc := s.partitions(s.nextEpoch(s.change(), &lease), found, claim.Cursor, lease.Row()).
 		add("SELECT ", durable).query(func(row []sqldriver.Value) error { synced = number(row[0]) == 1; return nil })
 	s.makeMissing(sc, lease)
 	s.judgeClaim(sc, claim, lease)
 	sc.add("UPDATE ", s.schema, "uow_outbox_cursor SET epoch = (SELECT epochs FROM ", s.schema, "uow_state), owner = ").id(claim.Owner).
 		add(", expires_at = UTC_TIMESTAMP(6) + INTERVAL ").int(claim.TTL.Microseconds()).add(" MICROSECOND WHERE @uow AND name = ").id(lease.Row()).end().
-		add("SELECT @uow").query(func(row []sqldriver.Value) error { acquired = number(row[0]) == 1; return nil })
+		// The end comes after the rows: until those are locked, positions may pass an earlier one.
+		add("SELECT @uow, ", s.logEnd(), " FROM ", s.schema, "uow_state").query(func(row []sqldriver.Value) error {
+		acquired, end = number(row[0]) == 1, number(row[1])
+		return nil
+	})
 	if err := s.do(ctx, "acquire", sc.do("COMMIT")); err != nil {
 		return outbox.Lease{}, err
 	}
@@ -227,8 +231,8 @@ func (s *Store) Resplit(ctx context.Context, leases []outbox.Lease, partitions i
 		for i, lease := range leases {
 			names[i] = lease.Row()
 		}
-		next, end := outbox.Lease{}, int64(0)
-		if err := run(s.partitions(s.nextEpoch(s.change(), &next, &end), found, names...)); err != nil {
+		next := outbox.Lease{}
+		if err := run(s.partitions(s.nextEpoch(s.change(), &next), found, names...)); err != nil {
 			return err
 		}
 		name, position := leases[0].Cursor, found[names[0]].position

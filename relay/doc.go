@@ -195,6 +195,30 @@
 // commit, and when the next is due that it knows of. It needs no lease of its own: of
 // two who promote at once, one finds nothing. The message gets its position then.
 //
+// # Streams
+//
+// The events of an aggregate are a stream: 1, 2, 3 …, by AggregateType, AggregateID and
+// Sequence, and by the way units are committed the log has them in this order. That is
+// none of what the relay's guarantees rest on, and so it is a second, independent check
+// of them: of the few thousand streams that a partition has passed last the relay
+// remembers how far they are, and of a message that is not the next it warns, and tells
+// Observer.Disordered. The message is published all the same.
+//
+//	sequence        is     because something was
+//	above the next  a gap  skipped, or deleted
+//	last or below   late   repeated, restored, or written by hand
+//
+// A message is looked at once, when the settlement that passes it has been recorded: what
+// is scanned, published or tried again, and what is held or replayed, is no disorder.
+// Neither is where a stream begins that the relay has not met, or has forgotten, nor
+// another 1, since an id of a disposable collection may begin again.
+//
+// All events of an aggregate have the same topic and key (AggregateType, and
+// AggregateType/AggregateID), and are one partition's, so that the check is the same with
+// Topics and Partitions. Messages with another topic or key were appended by hand, and
+// are not looked at, whatever sequence they have; those that look like events are. The log
+// has one warning a minute for each partition at most, which says how many others there were.
+//
 // # Crashes
 //
 // Where a relay may die, and what the partition's next owner does, which begins at its

@@ -114,6 +114,10 @@ type Observer interface {
 	// Parked tells of a message that needs Redrive or Discard from now on, after
 	// Failed has told of its last attempt.
 	Parked(m outbox.Message, reason string)
+	// Disordered tells of a message that the cursor has passed, delivered or held, and
+	// that is not the next of its stream: see Streams in the documentation of the
+	// package.
+	Disordered(d Disorder)
 }
 
 type nopObserver struct{}
@@ -121,6 +125,7 @@ type nopObserver struct{}
 func (nopObserver) Delivered(outbox.Message, time.Duration) {}
 func (nopObserver) Failed(outbox.Message, int, Result)      {}
 func (nopObserver) Parked(outbox.Message, string)           {}
+func (nopObserver) Disordered(Disorder)                     {}
 
 // sharedObserver lets one partition at a time tell an observer.
 type sharedObserver struct {
@@ -147,6 +152,13 @@ func (o *sharedObserver) Parked(m outbox.Message, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.to.Parked(m, reason)
+}
+
+// Disordered implements Observer.
+func (o *sharedObserver) Disordered(d Disorder) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to.Disordered(d)
 }
 
 // oneAtATime makes a source of random numbers safe for several goroutines.

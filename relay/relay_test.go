@@ -323,3 +323,7 @@ func (o *observer) Failed(m outbox.Message, attempt int, r relay.Result) {
 func (o *observer) Parked(m outbox.Message, reason string) {
 	*o = append(*o, fmt.Sprintf("parked %s %s", m.ID, reason))
 }
+
+func (o *observer) Disordered(d relay.Disorder) {
+	*o = append(*o, fmt.Sprintf("disordered %s %d after %d", d.Message.ID, d.Message.Sequence, d.Last))
+}

@@ -27,6 +27,7 @@ type session struct {
 	// scanDue is whether the log may have messages after the position.
 	scanDue bool
 	held    *heldSet
+	streams *streams
 	// window is what the log is read through, where others may want the same of it.
 	window *window
 
@@ -76,6 +77,7 @@ func newSession(r *Relay, w *window, lease outbox.Lease) *session {
 		position: lease.Position,
 		saved:    lease.Position,
 		held:     newHeldSet(),
+		streams:  newStreams(r.cfg.Partitions),
 		scanDue:  true,
 		landed:   make(chan *flight, r.cfg.Retries+1),
 		wake:     make(chan struct{}, 1),

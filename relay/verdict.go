@@ -11,6 +11,8 @@ import (
 // verdict is what becomes of the messages of a flight.
 type verdict struct {
 	settlement outbox.Settlement
+	// passed are the messages of a new batch that the settlement passes.
+	passed []outbox.Message
 	// tried are the messages that the publisher tried, to tell the observer.
 	tried []tried
 	// misordered is how many messages were stored after one of their key was not.
@@ -32,7 +34,7 @@ func (v *verdict) empty() bool {
 // judgeFresh decides on a new batch. The cursor passes all of it; what was not
 // delivered is held, and so is what comes behind in its key.
 func (s *session) judgeFresh(f *flight) verdict {
-	v := verdict{settlement: outbox.Settlement{Position: f.next}, tried: make([]tried, 0, len(f.messages))}
+	v := verdict{settlement: outbox.Settlement{Position: f.next}, passed: f.scanned, tried: make([]tried, 0, len(f.messages))}
 	now, worked := s.cfg.Now(), f.worked()
 	results := f.results
 	for i := range f.scanned {
@@ -51,7 +53,7 @@ func (s *session) judgeFresh(f *flight) verdict {
 		}
 		if result.Outcome == Unavailable {
 			s.unavailable(&v, result, now)
-			v.settlement.Position = s.stopBefore(f, i)
+			v.settlement.Position, v.passed = s.stopBefore(f, i), f.scanned[:i]
 			break
 		}
 		if result.Outcome.Delivered() {
@@ -216,6 +218,7 @@ func reason(r Result) string {
 
 // tell tells the observer and the logger of a verdict that was recorded.
 func (s *session) tell(v verdict) {
+	s.passStreams(v.passed)
 	now, logger := s.cfg.Now(), s.cfg.Logger.With("cursor", s.cfg.Cursor)
 	if v.outage != nil {
 		logger.Warn("relay: publisher is unavailable", "until", s.resumeAt, "error", v.outage)

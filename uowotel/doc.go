@@ -50,6 +50,8 @@
 //	uow.relay.published       counter        messages that the publisher stored
 //	uow.relay.failures        counter        attempts that failed, by uow.relay.outcome
 //	uow.relay.parked          counter        messages that were parked
+//	uow.relay.disorders       counter        messages that were not the next of their stream in the
+//	                                         log, by uow.relay.disorder: gap or late
 //	uow.relay.delivery.lag    histogram, s   from a unit's time to the confirmation
 //	uow.relay.publish.duration histogram, s  batches
 //	uow.outbox.lag            gauge, s       age of the oldest message that waits or is held

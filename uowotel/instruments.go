@@ -16,8 +16,8 @@ type unitInstruments struct {
 
 // relayInstruments are the metrics of relays.
 type relayInstruments struct {
-	published, failures, parked metric.Int64Counter
-	lag, publish                metric.Float64Histogram
+	published, failures, parked, disorders metric.Int64Counter
+	lag, publish                           metric.Float64Histogram
 }
 
 // inboxInstruments are the metrics of inboxes.
@@ -64,6 +64,7 @@ func (i *instruments) ofRelays() relayInstruments {
 		published: i.counter("uow.relay.published", "{message}", "Messages that the publisher stored."),
 		failures:  i.counter("uow.relay.failures", "{attempt}", "Attempts to publish a message that failed."),
 		parked:    i.counter("uow.relay.parked", "{message}", "Messages that were parked."),
+		disorders: i.counter("uow.relay.disorders", "{message}", "Messages that were not the next of their stream in the log."),
 		lag:       i.seconds("uow.relay.delivery.lag", "Time from a unit to the confirmation of its message.", slow()),
 		publish:   i.seconds("uow.relay.publish.duration", "Duration of batches at the publisher.", fast()),
 	}

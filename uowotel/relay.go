@@ -45,6 +45,15 @@ func (o *relayObserver) Parked(outbox.Message, string) {
 	o.parked.Add(context.Background(), 1, o.cursor)
 }
 
+// Disordered implements relay.Observer.
+func (o *relayObserver) Disordered(d relay.Disorder) {
+	kind := "gap"
+	if d.Late() {
+		kind = "late"
+	}
+	o.disorders.Add(context.Background(), 1, o.cursor, metric.WithAttributes(attribute.String("uow.relay.disorder", kind)))
+}
+
 // Publisher returns a Publisher that reports the batches of p. cursor is the
 // relay's.
 func (t *Telemetry) Publisher(cursor string, p relay.Publisher) relay.Publisher {

@@ -3,6 +3,7 @@ package uowotel_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -78,6 +79,38 @@ func TestRelayIsReported(t *testing.T) {
 		if got := b.values("uow.outbox.messages"); len(got) > 0 {
 			b.Errorf("after stop the outbox is still reported: %v", got)
 		}
+	})
+}
+
+// Of what is disordered there is one gap, and two that are late.
+func TestDisorderIsReported(t *testing.T) {
+	eachStore(t, uow.Config{}, func(b *bench) {
+		for _, n := range []int64{1, 2, 5, 5, 4, 6} {
+			b.do(func(_ context.Context, u *uow.Unit, _ *uow.Repository[account]) error {
+				return u.Append(uow.Message{
+					Type: "t", Topic: "accounts", Key: "accounts/a", AggregateType: "accounts", AggregateID: "a", Sequence: n,
+				})
+			})
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		defer cancel()
+		r, err := relay.New(relay.Config{
+			Log: b.log(), Observer: b.Relay("main"), Cursor: "main", Logger: slog.New(slog.DiscardHandler),
+			Publisher: relay.Each(func(_ context.Context, m outbox.Message) relay.Result {
+				if m.Sequence == 6 {
+					defer cancel()
+				}
+				return relay.Result{Outcome: relay.Stored}
+			}, 1),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := r.Run(ctx); err != nil {
+			b.Fatal(err)
+		}
+		b.wantValues("uow.relay.disorders", map[string]float64{
+			"uow.cursor=main uow.relay.disorder=gap": 1, "uow.cursor=main uow.relay.disorder=late": 2})
 	})
 }
 

@@ -51,6 +51,7 @@ func Checks() []Check {
 		nestedChecks(),
 		nestedEndChecks(),
 		eventChecks(),
+		streamChecks(),
 		orderChecks(),
 		recentChecks(),
 		heldChecks(),

@@ -93,3 +93,4 @@ type watcher struct{ look func() }
 func (w watcher) Delivered(outbox.Message, time.Duration)   { w.look() }
 func (w watcher) Failed(outbox.Message, int, relays.Result) {}
 func (w watcher) Parked(outbox.Message, string)             { w.look() }
+func (w watcher) Disordered(relays.Disorder)                {}

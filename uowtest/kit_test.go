@@ -218,6 +218,8 @@ func breakages(t testing.TB) []breakage {
 		{"P19_events_and_messages_in_order", "drops the last message", dropsLastMessage()},
 		{"P19_rollback_stores_none", "stores what was flushed in a rollback", rollbackKeepsFlushed()},
 		{"P19_sequences_have_no_gaps", "drops the last message", dropsLastMessage()},
+		{"P19_relays_find_streams_in_order", "loses the third event of each stream", scanLosesEvents()},
+		{"P19_relays_find_streams_in_order", "reverses messages", reversesMessages()},
 		{"P19_messages_are_kept_whole", "drops headers", dropsHeaders()},
 		{"P20_nothing_before_the_commit", "makes a flush visible", flushIsVisible()},
 		{"P20_nothing_is_forgotten", "shows each message once", scanShowsOnce()},

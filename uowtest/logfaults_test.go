@@ -26,6 +26,14 @@ func scanSkipsGaps() fault {
 	}}
 }
 
+// scanLosesEvents leaves out the third event of each stream.
+func scanLosesEvents() fault {
+	return fault{scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {
+		got, next, err := s.Log.Scan(ctx, query)
+		return slices.DeleteFunc(got, func(m outbox.Message) bool { return m.Sequence == 3 }), next, err
+	}}
+}
+
 // scanShowsOnce shows each message to the first who asks.
 func scanShowsOnce() fault {
 	return fault{scan: func(s *brokenStore, ctx context.Context, query outbox.Query) ([]outbox.Message, int64, error) {

@@ -40,6 +40,7 @@ func scenarios() []scenario {
 			uow_relay_publish_duration_seconds_count{job="bank",instance="1",uow_cursor="main"} 0+60x60
 			uow_relay_published_total{job="bank",instance="1",uow_cursor="main"} 0+600x60
 			uow_relay_failures_total{job="bank",instance="1",uow_cursor="main",uow_relay_outcome="retry"} 0+10x60
+			uow_relay_disorders_total{job="bank",instance="1",uow_cursor="main",uow_relay_disorder="gap"} 2x60
 			uow_relay_epoch{job="bank",instance="1",uow_cursor="main"} 4x30 5x29`,
 			nil},
 		{"the first commit ever in doubt", `
@@ -100,6 +101,12 @@ func scenarios() []scenario {
 		{"two relays fight", `
 			uow_relay_epoch{job="bank",instance="1",uow_cursor="main"} 0+1x60`,
 			map[string]string{"UowRelaysFight": "main"}},
+		{"the first message ever is missing", `
+			uow_relay_disorders_total{job="bank",instance="1",uow_cursor="main",uow_relay_disorder="gap"} _x55 1x5`,
+			map[string]string{"UowRelayDisorder": "main"}},
+		{"messages come late", `
+			uow_relay_disorders_total{job="bank",instance="1",uow_cursor="main",uow_relay_disorder="late"} 1x55 3x5`,
+			map[string]string{"UowRelayDisorder": "main"}},
 		{"a consumer fails, another has only duplicates", `
 			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="failed"} 0+10x60
 			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="handled"} 0+5x60

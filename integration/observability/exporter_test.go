@@ -100,6 +100,11 @@ func runUnits(t *testing.T, telemetry *uowotel.Telemetry) {
 	do(errBoom, func(ctx context.Context, u *uow.Unit) error {
 		return u.Nested(ctx, func(context.Context, *uow.Unit) error { return errBoom })
 	})
+	for _, n := range []int64{1, 3} { // somebody has deleted the second
+		do(nil, func(_ context.Context, u *uow.Unit) error {
+			return u.Append(uow.Message{Type: "t", Topic: "accounts", Key: "accounts/bob", AggregateType: "accounts", AggregateID: "bob", Sequence: n})
+		})
+	}
 	runInbox(t, db, records, telemetry)
 	runRelay(t, db, telemetry)
 }

@@ -15,11 +15,18 @@ import (
 )
 
 // counter is a row that an application counts up: each number that it ever had is a
-// message, which is appended by the same unit.
+// message, which is appended by the same unit, and an event.
 type counter struct {
+	uow.Events
 	ID string
 	N  int
 }
+
+// counted is the event, whose payload is the number as that of the message is.
+type counted int
+
+// streamOf is the key of a counter's events.
+func streamOf(counter string) string { return "counters/" + counter }
 
 func newCounters() *uow.Collection[counter] { return uow.NewCollection[counter]("counters") }
 
@@ -36,7 +43,7 @@ const (
 func keyOf(application, k int) string { return fmt.Sprintf("key %d of %d", k, application) }
 
 // beApplication is what a child does, until it is told to stop: each unit counts all of
-// its keys up, and appends a message of each, and one without a key.
+// its keys up, records an event and appends a message of each, and one without a key.
 func beApplication(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -82,6 +89,7 @@ func count(ctx context.Context, db *uow.DB, counters *uow.Collection[counter], m
 			}
 			c.N++
 			n = c.N
+			c.Record(counted(n))
 			messages = append(messages, outbox.Message{Type: "t", Key: c.ID, Payload: strconv.AppendInt(nil, int64(n), 10)})
 		}
 		return outbox.Append(u, messages...)

@@ -86,15 +86,29 @@ func beRelay(args []string) error {
 	if err != nil {
 		return err
 	}
+	var disorder error
 	r, err := relay.New(relay.Config{
-		Log: log, Partitions: partitions, Lease: lease, BatchSize: 20, PollInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second,
+		Observer: onDisorder(func(d relay.Disorder) { disorder = errorOf(d); stop() }),
+		Log:      log, Partitions: partitions, Lease: lease, BatchSize: 20, PollInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second,
 		PublishTimeout: 5 * time.Second, Backoff: relay.Backoff{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}, MaxAttempts: -1,
 		Publisher: relay.Each(func(ctx context.Context, m outbox.Message) relay.Result { return post(ctx, args[2], m) }, 4),
 	})
 	if err != nil {
 		return err
 	}
-	return r.Run(ctx)
+	return errors.Join(r.Run(ctx), disorder)
+}
+
+// onDisorder is an observer that is told of streams that are not in order.
+type onDisorder func(relay.Disorder)
+
+func (onDisorder) Delivered(outbox.Message, time.Duration)  {}
+func (onDisorder) Failed(outbox.Message, int, relay.Result) {}
+func (onDisorder) Parked(outbox.Message, string)            {}
+func (f onDisorder) Disordered(d relay.Disorder)            { f(d) }
+
+func errorOf(d relay.Disorder) error {
+	return fmt.Errorf("number %d of %s comes after %d", d.Message.Sequence, d.Message.Key, d.Last)
 }
 
 const partitions = 8

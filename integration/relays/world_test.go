@@ -318,11 +318,13 @@ func (w *world) check() {
 	committed := 0
 	for key, n := range counted {
 		committed += n
-		if !slices.Equal(want[key], upTo(n)) {
-			w.Errorf("the log has %v of %q, which has come to %d", want[key], key, n)
+		for _, key := range []string{key, streamOf(key)} {
+			if !slices.Equal(want[key], upTo(n)) {
+				w.Errorf("the log has %v of %q, which has come to %d", want[key], key, n)
+			}
 		}
 	}
-	if committed += committed / keys; total != committed || len(w.received) != total || len(counted) != applications*keys {
+	if committed = 2*committed + committed/keys; total != committed || len(w.received) != total || len(counted) != applications*keys {
 		w.Errorf("%d messages were committed by %d keys, the log has %d, and %d were received", committed, len(counted), total, len(w.received))
 	}
 	repeated := 0
