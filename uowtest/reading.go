@@ -339,7 +339,7 @@ func lockedDoNotConflict(k *kit) {
 	const goroutines, rounds = 8, 10
 	k.save("a")
 	increment := func() error {
-		return k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
+		err := k.do(k.Context(), func(ctx context.Context, u *uow.Unit) error {
 			a, err := k.accounts.In(u).GetForUpdate(ctx, "a")
 			if err == nil {
 				a.Balance++
@@ -347,6 +347,12 @@ func lockedDoNotConflict(k *kit) {
 			runtime.Gosched() // lets others in between
 			return err
 		})
+		if k.h.Lacks.PreciseConflicts && errors.Is(err, uow.ErrConflict) {
+			// It was refused for no fault of its own, gave up its lock, and then the store has
+			// looked who may have been in the way: another one by then.
+			return fmt.Errorf("%w: %w", uow.ErrRetryable, err)
+		}
+		return err
 	}
 	var wg sync.WaitGroup
 	errs := make(chan error, goroutines)
