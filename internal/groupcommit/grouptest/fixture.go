@@ -151,9 +151,8 @@ func (f *Fixture) add(ids ...string) {
 func (f *Fixture) row(id string) string {
 	f.Helper()
 	t := f.begin()
-	defer t.Rollback()
 	rows, err := t.Get(f.Context(), "documents", []string{id})
-	f.must(err)
+	f.must(errors.Join(err, t.Rollback()))
 	if len(rows) == 0 {
 		return "none"
 	}

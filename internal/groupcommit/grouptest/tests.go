@@ -195,8 +195,7 @@ func DoesNotWait(f *Fixture) {
 	}
 }
 
-// HeedsContexts: a unit that waits heeds its context, and nothing of it happens; one that
-// leads or whose group is under way does not any more.
+// HeedsContexts has a unit that waits heed its context: nothing of it happens.
 func HeedsContexts(f *Fixture) {
 	f.Helper()
 	f.add("a", "b")
