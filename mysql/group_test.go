@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/uow-go/uow"
@@ -42,7 +43,7 @@ func TestGroupMixedFates(t *testing.T) {
 // TestGroupIsOneTransaction counts round trips and transactions.
 func TestGroupIsOneTransaction(t *testing.T) {
 	p := newProxy(t)
-	f := open(t, through(t, newDatabase(t), p.address), Options{})
+	f := open(t, through(t, newDatabase(t), p.Address()), Options{})
 	f.quiet()
 	ids := names("a", 20)
 	f.add(ids...)
@@ -52,15 +53,15 @@ func TestGroupIsOneTransaction(t *testing.T) {
 	}
 	sets = append(sets, grouptest.Update("stale", ids[0], 1)) // clashes, and has lost with the group
 	commits := 0
-	p.watch(func(m packet) verdict {
+	p.Watch(func(m packet) verdict {
 		if m.client {
 			commits += bytes.Count(m.body, []byte("COMMIT AND"))
 		}
 		return forward
 	})
 	var errs []error
-	trips := p.count(func() { errs = f.group().Together(sets...) })
-	p.watch(nil)
+	trips := p.Count(func() { errs = f.group().Together(sets...) })
+	p.Watch(nil)
 	if commits != 1 || trips != 1 {
 		t.Errorf("20 units were committed by %d transactions in %d round trips, want 1", commits, trips)
 	}
@@ -100,7 +101,7 @@ func TestGroupContext(t *testing.T) { grouptest.HeedsContexts(open(t, "", Option
 func TestCutGroups(t *testing.T) {
 	p := newProxy(t)
 	dsn := newDatabase(t)
-	f := open(t, through(t, dsn, p.address), Options{MaxConns: 2})
+	f := open(t, through(t, dsn, p.Address()), Options{MaxConns: 2})
 	direct := open(t, dsn, Options{})
 	f.quiet()
 	doubts, committed := 0, 0
@@ -113,20 +114,10 @@ func TestCutGroups(t *testing.T) {
 				unit := fmt.Sprintf("cut %d %d %d", at, v, i)
 				sets = append(sets, insert(unit, unit, "m "+unit))
 			}
-			reached, seen := false, 0
-			errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() {
-				p.watch(func(packet) verdict {
-					p.mu.Lock()
-					defer p.mu.Unlock()
-					if seen++; seen == at+1 {
-						reached = true
-						return v
-					}
-					return forward
-				})
-			}, sets...)
-			p.watch(nil)
-			if !reached {
+			var reached *atomic.Bool
+			errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() { reached = p.At(at, v) }, sets...)
+			p.Watch(nil)
+			if !reached.Load() {
 				f.must(errors.Join(errs...))
 				if doubts == 0 || committed == 0 {
 					t.Errorf("%d in doubt, %d of them committed: the proxy does not do its work", doubts, committed)

@@ -101,7 +101,7 @@ func TestGroupContext(t *testing.T) {
 // must learn by itself what became of it.
 func TestCutGroups(t *testing.T) {
 	p := newProxy(t)
-	f := open(t, through(t, p.address), Options{MaxConns: 2})
+	f := open(t, through(t, p.Address()), Options{MaxConns: 2})
 	direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 	f.quiet()
 	doubts, committed := 0, 0
@@ -113,20 +113,10 @@ func TestCutGroups(t *testing.T) {
 				unit := fmt.Sprintf("cut %d %d %d", at, v, i)
 				sets = append(sets, insert(unit, unit, "m "+unit))
 			}
-			reached, seen := false, 0
-			errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() {
-				p.watch(func(message) verdict {
-					p.mu.Lock()
-					defer p.mu.Unlock()
-					if seen++; seen == at+1 {
-						reached = true
-						return v
-					}
-					return forward
-				})
-			}, sets...)
-			p.watch(nil)
-			if !reached {
+			var reached *atomic.Bool
+			errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() { reached = p.At(at, v) }, sets...)
+			p.Watch(nil)
+			if !reached.Load() {
 				f.must(errors.Join(errs...))
 				if doubts == 0 || committed == 0 {
 					t.Errorf("%d in doubt, %d of them committed: the proxy does not do its work", doubts, committed)
@@ -147,28 +137,13 @@ func TestCutGroups(t *testing.T) {
 	}
 }
 
-// at has the nth message meet the verdict, counted from 0, and reports whether there
-// was one.
-func (p *proxy) at(n int, v verdict) (reached *atomic.Bool) {
-	var seen atomic.Int64
-	reached = &atomic.Bool{}
-	p.watch(func(message) verdict {
-		if seen.Add(1) != int64(n)+1 {
-			return forward
-		}
-		reached.Store(true)
-		return v
-	})
-	return reached
-}
-
 // TestRepeatedMessagesOfGroups has each message of a group's commit come twice: a
 // group has no COMMIT that could be executed and then refused, so that an error of the
 // server means that nothing happened; and answers that are left over are not taken for
 // those of the next group, which gets the connection.
 func TestRepeatedMessagesOfGroups(t *testing.T) {
 	p := newProxy(t)
-	f := open(t, through(t, p.address), Options{MaxConns: 2})
+	f := open(t, through(t, p.Address()), Options{MaxConns: 2})
 	direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 	f.quiet()
 	f.add("read")
@@ -188,8 +163,8 @@ func TestRepeatedMessagesOfGroups(t *testing.T) {
 		f.store.pool.Reset()
 		reached := &atomic.Bool{}
 		first, second := group(fmt.Sprint("first ", at)), group(fmt.Sprint("second ", at))
-		errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() { reached = p.at(at, repeat) }, first...)
-		p.watch(nil)
+		errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() { reached = p.At(at, repeat) }, first...)
+		p.Watch(nil)
 		judge(first, errs)
 		judge(second, f.group().Together(second...))
 
@@ -198,12 +173,12 @@ func TestRepeatedMessagesOfGroups(t *testing.T) {
 		leader := f.tx().(*tx)
 		_, err := leader.Get(t.Context(), "documents", []string{"read"})
 		f.must(err)
-		again := p.at(at, repeat)
+		again := p.At(at, repeat)
 		func() {
 			leader.mu.Lock()
 			defer leader.mu.Unlock()
 			err = leader.commitTogether(t.Context(), alone[0])
-			p.watch(nil)
+			p.Watch(nil)
 			leader.rollback()
 		}()
 		judge(alone, []error{err})
