@@ -3,6 +3,7 @@
 package wiretest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -36,6 +37,7 @@ const (
 
 // Proxy listens in place of a server.
 type Proxy[M any] struct {
+	ctx     context.Context
 	address string
 	server  string
 	wire    Wire[M]
@@ -49,11 +51,12 @@ type Proxy[M any] struct {
 // NewProxy has a proxy listen for the server at an address until the test ends.
 func NewProxy[M any](t testing.TB, server string, wire Wire[M]) *Proxy[M] {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var listening net.ListenConfig
+	l, err := listening.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy[M]{address: l.Addr().String(), server: server, wire: wire}
+	p := &Proxy[M]{ctx: context.WithoutCancel(t.Context()), address: l.Addr().String(), server: server, wire: wire}
 	p.done.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -112,7 +115,8 @@ func (p *Proxy[M]) Count(fn func()) int {
 }
 
 func (p *Proxy[M]) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.server) //nolint:noctx // the test's end closes it
+	var dialing net.Dialer
+	server, err := dialing.DialContext(p.ctx, "tcp", p.server)
 	if err != nil {
 		_ = client.Close()
 		return
