@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/pause"
 )
 
 // ErrInDoubt is what errors.Is finds in an *InDoubtError.
@@ -64,7 +65,7 @@ func (u *Unit) settle(ctx context.Context, lost error) error {
 		case err == nil:
 			// The answer is known, so this must not be ErrInDoubt any more.
 			return fmt.Errorf("uow: the commit did not happen, %w: the connection ended before it: %v", ErrRetryable, lost) //nolint:errorlint // see above
-		case !sleep(ctx, wait):
+		case pause.For(ctx, wait) != nil:
 			return &InDoubtError{Unit: u.id, Err: errors.Join(lost, err)}
 		}
 	}

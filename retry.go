@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/pause"
 )
 
 // ErrRetryable is what errors.Is finds in an error after which the same unit may
@@ -61,16 +62,5 @@ func (r Retry) pause(ctx context.Context, attempt int) bool {
 	if limit > r.MaxBackoff || limit <= 0 {
 		limit = r.MaxBackoff
 	}
-	return sleep(ctx, rand.N(limit+1))
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return ctx.Err() == nil
-	}
+	return pause.For(ctx, rand.N(limit+1)) == nil
 }

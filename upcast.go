@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/uow-go/uow/internal/upcast"
 )
 
 // Upcaster brings a JSON document from one version of its schema to the next: it
@@ -65,10 +67,8 @@ func (c jsonCodec[T]) Decode(body []byte, aggregate *T) error {
 	if version > len(c.upcasters) {
 		return fmt.Errorf("the document has version %d of its schema, and this program knows %d at most: it was written by a newer one", version, len(c.upcasters))
 	}
-	for ; version < len(c.upcasters); version++ {
-		if err := c.upcasters[version](doc); err != nil {
-			return fmt.Errorf("from version %d of the schema to %d: %w", version, version+1, err)
-		}
+	if err := upcast.Document(doc, version, c.upcasters); err != nil {
+		return err
 	}
 	delete(doc, schemaMember)
 	upcasted, err := json.Marshal(doc)

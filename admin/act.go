@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/uow-go/uow/internal/pause"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -97,7 +98,7 @@ func paced(ctx context.Context, rate int, positions []int64, fn func(part []int6
 		if err != nil {
 			return total, err
 		}
-		if err := pause(ctx, time.Duration(len(part))*time.Second/time.Duration(rate)); err != nil {
+		if err := pause.For(ctx, time.Duration(len(part))*time.Second/time.Duration(rate)); err != nil {
 			return total, err
 		}
 	}
@@ -208,15 +209,4 @@ func (o *Ops) DropCursor(ctx context.Context, name, actor string, force bool) (e
 	o.cfg.Logger.InfoContext(ctx, "admin: drop", "action", "drop", "actor", actor, "cursor", name, "position", c.Position,
 		"end", end, "parked", c.Parked, "retrying", c.Retrying, "waiting", c.Waiting, "force", force, "error", err)
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

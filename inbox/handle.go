@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/pause"
 )
 
 // Receipt says what became of a delivery that went well.
@@ -250,20 +251,11 @@ const maxAttempts = 10
 func again(ctx context.Context, try func() (repeat bool, err error)) error {
 	for attempt := 1; ; attempt++ {
 		repeat, err := try()
-		if !repeat || attempt == maxAttempts || !pause(ctx, attempt) {
+		if !repeat || attempt == maxAttempts {
 			return err
 		}
-	}
-}
-
-// pause waits for a while of chance before the next attempt, unless ctx ends.
-func pause(ctx context.Context, attempt int) bool {
-	timer := time.NewTimer(rand.N(min(time.Millisecond<<attempt, 250*time.Millisecond)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return ctx.Err() == nil
+		if pause.For(ctx, rand.N(min(time.Millisecond<<attempt, 250*time.Millisecond))) != nil {
+			return err
+		}
 	}
 }

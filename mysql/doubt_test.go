@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/pause"
 )
 
 // shapes are the ways in which a unit can have come to its commit.
@@ -36,7 +37,7 @@ func TestCutCommits(t *testing.T) {
 			t.Run(level+"/"+shape, func(t *testing.T) {
 				p := newProxy(t)
 				dsn := newDatabase(t)
-				f := open(t, through(t, dsn, p.address), options)
+				f := open(t, through(t, dsn, p.Address()), options)
 				direct := open(t, dsn, Options{})
 				f.quiet()
 				f.add("there")
@@ -46,23 +47,14 @@ func TestCutCommits(t *testing.T) {
 						unit := fmt.Sprintf("%s %s %d %d", level, shape, at, v)
 						tx := f.tx()
 						f.must(begin(f, tx))
-						seen := 0
-						p.watch(func(packet) verdict {
-							p.mu.Lock()
-							defer p.mu.Unlock()
-							seen++
-							if seen == at+1 {
-								reached = true
-								return v
-							}
-							return forward
-						})
+						here := p.At(at, v)
 						cs := insert(unit, unit)
 						if shape == "has flushed" { // one unit has one marker
 							cs.Unit = "flushed"
 						}
 						err := tx.Commit(t.Context(), cs)
-						p.watch(nil)
+						p.Watch(nil)
+						reached = reached || here.Load()
 						f.store.db.SetMaxIdleConns(0) // connections that were cut after their last answer
 						f.store.db.SetMaxIdleConns(16)
 						if !reached {
@@ -113,14 +105,14 @@ func (f *fixture) truth(unit, id string, err error) (committed bool) {
 func TestResolveFencesALateCommit(t *testing.T) {
 	p := newProxy(t)
 	dsn := newDatabase(t)
-	f := open(t, through(t, dsn, p.address), Options{CommitTimeout: 200 * time.Millisecond})
+	f := open(t, through(t, dsn, p.Address()), Options{CommitTimeout: 200 * time.Millisecond})
 	direct := open(t, dsn, Options{})
 	f.quiet()
 	f.add("warm")
 	held, arrived := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(held) })
 	defer release()
-	p.watch(func(m packet) verdict {
+	p.Watch(func(m packet) verdict {
 		if m.client && bytes.Contains(m.body, []byte("uow_units")) {
 			close(arrived)
 			<-held
@@ -135,7 +127,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 		t.Fatalf("got %v, %v, want not committed", committed, err)
 	}
 	release()
-	p.watch(nil)
+	p.Watch(nil)
 	direct.until("the server is done with it", func() bool { return direct.connections() == 0 })
 	if direct.has("late") {
 		t.Error("a unit that was resolved as not committed was committed")
@@ -146,7 +138,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 // one that asks.
 func (f *fixture) connections() (n int) {
 	f.Helper()
-	f.must(pause(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
+	f.must(pause.For(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
 	f.must(f.store.db.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
 		ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND p.id <> CONNECTION_ID()`).Scan(&n))
 	return n
@@ -183,7 +175,7 @@ func TestResolveWaitsForACommit(t *testing.T) {
 // waiting counts transactions of the database that wait for a lock.
 func (f *fixture) waiting() (n int) {
 	f.Helper()
-	f.must(pause(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
+	f.must(pause.For(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
 	f.must(f.store.db.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
 		ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'`).Scan(&n))
 	return n

@@ -165,7 +165,7 @@ func TestDeadlockInOwnSQL(t *testing.T) {
 func TestDriverPanics(t *testing.T) {
 	p := newProxy(t)
 	dsn := newDatabase(t)
-	f := open(t, through(t, dsn, p.address), Options{MaxConns: 1})
+	f := open(t, through(t, dsn, p.Address()), Options{MaxConns: 1})
 	f.quiet()
 	execute(t, f.store, "CREATE TABLE notes (text VARCHAR(20))")
 	var asked atomic.Bool
@@ -174,7 +174,7 @@ func TestDriverPanics(t *testing.T) {
 		if _, err := Tx(u).ExecContext(ctx, "INSERT INTO notes VALUES ('a')"); err != nil {
 			return err
 		}
-		p.watch(func(m packet) verdict {
+		p.Watch(func(m packet) verdict {
 			if m.client {
 				asked.Store(bytes.Contains(m.body, []byte("('b')")))
 			} else if asked.Swap(false) {
@@ -188,7 +188,7 @@ func TestDriverPanics(t *testing.T) {
 			return err
 		})
 	})
-	p.watch(nil)
+	p.Watch(nil)
 	if err == nil || !strings.Contains(err.Error(), "panicked") || answers.Load() != 1 {
 		t.Errorf("got %v, want an error that says so; %d answers were garbled", err, answers.Load())
 	}

@@ -74,14 +74,3 @@ func (s *Store) takenLanes(ctx context.Context, asked map[int64]bool) (map[int64
 	sc.add(" FOR UPDATE SKIP LOCKED").query(func(row []sqldriver.Value) error { delete(taken, number(row[0])); return nil })
 	return taken, s.do(ctx, "ask for locks", sc.do("COMMIT"))
 }
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -2,10 +2,10 @@ package mysql
 
 import (
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/migration"
 )
 
 // Server is one of the two kinds of servers, whose SQL differs in the name of the
@@ -32,12 +32,9 @@ func (s Server) collation() string {
 // line. Of the options only Bodies counts. Collections with a Table have none. It is for
 // databases that are opened with Options.FixedSchema.
 func (o Options) SchemaSQL(server Server, from int, collections ...uow.AnyCollection) (string, error) {
-	files, err := fs.Glob(migrations, "schema/*.sql")
+	steps, err := migration.After(from, migrations)
 	if err != nil {
-		return "", err
-	}
-	if from < 0 || from > len(files) {
-		return "", fmt.Errorf("mysql: there is no version %d of the schema, but 0 to %d", from, len(files))
+		return "", fmt.Errorf("mysql: %w", err)
 	}
 	if server > MySQL {
 		return "", fmt.Errorf("mysql: there is no server %d: want MariaDB or MySQL", server)
@@ -51,15 +48,11 @@ func (o Options) SchemaSQL(server Server, from int, collections ...uow.AnyCollec
 	if from == 0 {
 		b.WriteString(createVersions + ";\n")
 	}
-	for i, file := range files[from:] {
-		text, err := migrations.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		for _, statement := range s.statementsOf(string(text)) {
+	for _, step := range steps {
+		for _, statement := range s.statementsOf(step.SQL) {
 			b.WriteString("\n" + strings.TrimSpace(statement) + ";\n")
 		}
-		fmt.Fprintf(&b, "\nINSERT INTO uow_schema (version, name, created_at) VALUES (%d, '%s', UTC_TIMESTAMP(6));\n", from+i+1, file)
+		fmt.Fprintf(&b, "\nINSERT INTO uow_schema (version, name, created_at) VALUES (%d, '%s', UTC_TIMESTAMP(6));\n", step.Version, step.Name)
 	}
 	for i, desc := range descs {
 		if err := checkColumns(desc); err != nil {

@@ -20,7 +20,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProxy(t)
 			options.MaxConns = 1
-			f := open(t, through(t, newDatabase(t), p.address), options)
+			f := open(t, through(t, newDatabase(t), p.Address()), options)
 			f.quiet()
 			f.add("a", "b")
 			n := 0
@@ -67,7 +67,7 @@ func TestRoundTrips(t *testing.T) {
 					return nil
 				}},
 			} {
-				trips := p.count(func() { f.must(f.db.Do(t.Context(), c.fn)) })
+				trips := p.Count(func() { f.must(f.db.Do(t.Context(), c.fn)) })
 				t.Logf("%s: %d", c.what, trips)
 				if trips != c.want {
 					t.Errorf("%s: %d round trips, want %d", c.what, trips, c.want)

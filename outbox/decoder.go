@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/upcast"
 )
 
 // ErrNewerEvent is returned for an event that was recorded by a newer program than the
@@ -107,10 +108,8 @@ func (t eventType) upcast(m Message) ([]byte, error) {
 	if err := json.Unmarshal(m.Payload, &doc); err != nil {
 		return nil, err
 	}
-	for ; version < len(t.upcasters); version++ {
-		if err := t.upcasters[version](doc); err != nil {
-			return nil, fmt.Errorf("from version %d to %d: %w", version, version+1, err)
-		}
+	if err := upcast.Document(doc, version, t.upcasters); err != nil {
+		return nil, err
 	}
 	return json.Marshal(doc)
 }

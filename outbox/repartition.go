@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/pause"
 )
 
 // Repartition gives a cursor another number of partitions, without repeating, losing or
@@ -96,7 +97,7 @@ func (r *repartitioning) catchUp(ctx context.Context, lease Lease) error {
 			return err
 		}
 		if next == at { // somebody may still write in between, but for what has been read
-			if err := pause(ctx, gapPause); err != nil {
+			if err := pause.For(ctx, gapPause); err != nil {
 				return err
 			}
 			continue
@@ -136,15 +137,4 @@ func (r *repartitioning) renew(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

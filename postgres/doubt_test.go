@@ -33,7 +33,7 @@ func TestCutCommits(t *testing.T) {
 		for shape, begin := range shapes() {
 			t.Run(level+"/"+shape, func(t *testing.T) {
 				p := newProxy(t)
-				f := open(t, through(t, p.address), options)
+				f := open(t, through(t, p.Address()), options)
 				direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 				f.quiet()
 				f.add("there")
@@ -44,19 +44,10 @@ func TestCutCommits(t *testing.T) {
 						f.store.pool.Reset() // connections that were cut after their last answer
 						tx := f.tx()
 						f.must(begin(f, tx))
-						seen := 0
-						p.watch(func(message) verdict {
-							p.mu.Lock()
-							defer p.mu.Unlock()
-							seen++
-							if seen == at+1 {
-								reached = true
-								return v
-							}
-							return forward
-						})
+						here := p.At(at, v)
 						err := tx.Commit(t.Context(), insert(unit, unit))
-						p.watch(nil)
+						p.Watch(nil)
+						reached = reached || here.Load()
 						if !reached {
 							f.must(err)
 							return
@@ -112,7 +103,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			p := newProxy(t)
-			f := open(t, through(t, p.address), Options{Isolation: RepeatableRead, CommitTimeout: 200 * time.Millisecond})
+			f := open(t, through(t, p.Address()), Options{Isolation: RepeatableRead, CommitTimeout: 200 * time.Millisecond})
 			direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 			if at.hold != 'P' {
 				f.add("warm")
@@ -121,7 +112,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 			release := sync.OnceFunc(func() { close(held) })
 			defer release()
 			arrived := make(chan struct{})
-			p.watch(func(m message) verdict {
+			p.Watch(func(m message) verdict {
 				if !m.client || m.kind != at.hold {
 					return forward
 				}
@@ -157,7 +148,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 			if !at.want {
 				release()
 			}
-			p.watch(nil)
+			p.Watch(nil)
 			direct.until("the server is done with it", func() bool { return direct.backends() == 0 })
 			if direct.has("late") != at.want {
 				t.Errorf("the row is there: %v, want %v", !at.want, at.want)

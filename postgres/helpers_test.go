@@ -8,6 +8,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/groupcommit/grouptest"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -107,22 +108,12 @@ func (f *fixture) has(id string) bool {
 	return len(rows) == 1
 }
 
-// insert is a change set with one row, and a message where asked.
 func insert(unit, id string, messages ...string) *driver.ChangeSet {
-	cs := &driver.ChangeSet{Unit: unit, At: time.Unix(1, 0), Writes: []driver.Write{
-		{Op: driver.Insert, Collection: "documents", ID: id, Version: 1, Body: []byte(`{}`), Indexes: []driver.Value{int64(0)}},
-	}}
-	for _, m := range messages {
-		cs.Messages = append(cs.Messages, driver.Message{ID: m, Type: "t", CreatedAt: cs.At})
-	}
-	return cs
+	return grouptest.Insert(unit, id, messages...)
 }
 
-// appending is a change set with messages alone.
 func appending(unit string, messages ...string) *driver.ChangeSet {
-	cs := insert(unit, "", messages...)
-	cs.Writes = nil
-	return cs
+	return grouptest.Appending(unit, messages...)
 }
 
 // drain scans the log up to its end.

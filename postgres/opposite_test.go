@@ -14,7 +14,7 @@ import (
 // waits for the other.
 func TestInsertMeetsARemoval(t *testing.T) {
 	p := newProxy(t)
-	f := open(t, through(t, p.address), Options{Isolation: RepeatableRead})
+	f := open(t, through(t, p.Address()), Options{Isolation: RepeatableRead})
 	direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 	f.quiet()
 	f.add("warm")
@@ -28,7 +28,7 @@ func TestInsertMeetsARemoval(t *testing.T) {
 		}
 		direct.add("x")
 		executes := 0
-		p.watch(func(m message) verdict {
+		p.Watch(func(m message) verdict {
 			if !m.client || m.kind != 'E' {
 				return forward
 			}
@@ -57,7 +57,7 @@ func TestInsertMeetsARemoval(t *testing.T) {
 		}()
 		return f.documents.In(u).Add(&document{ID: "x"})
 	})
-	p.watch(nil)
+	p.Watch(nil)
 	if other := <-removed; isDeadlock(err) || isDeadlock(other) {
 		t.Errorf("a deadlock: the insert got %v, the removal %v", err, other)
 	}

@@ -315,7 +315,8 @@ func TestScanWaitsForWhoWaitsForItsBucket(t *testing.T) {
 // the order of positions, no row is deleted or dead, and the log stays short.
 func TestRotationUnderLoad(t *testing.T) {
 	const writers, most, kept, turns = 8, 5000, 200, 6
-	f := open(t, needServer(t), Options{MaxConns: 16})
+	schema := newSchema(t)
+	f := open(t, needServer(t)+"&application_name="+schema, Options{MaxConns: 16, Schema: schema})
 	f.store.enough = 50
 	lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Owner: "me", TTL: time.Hour})
 	f.must(err)
@@ -407,17 +408,23 @@ func (f *fixture) relay(lease outbox.Lease, stop <-chan struct{}) (all []outbox.
 	}
 }
 
-// wantNothingDead demands that the log's tables have never had an update or a delete.
+// wantNothingDead demands that the log's tables have never had an update or a delete. The
+// sessions have the schema's name.
 func (f *fixture) wantNothingDead(inserted int) {
 	f.Helper()
-	f.store.pool.Reset() // sessions say what they did when they end
-	var changed, dead int
-	f.until("the server has counted", func() bool {
-		var n int
-		f.must(f.store.pool.QueryRow(f.Context(), `SELECT sum(n_tup_ins), sum(n_tup_del + n_tup_upd), sum(n_dead_tup)
-			FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = ANY($2)`, unquote(f.store.schema), bucketNames()).Scan(&n, &changed, &dead))
-		return n >= inserted
+	f.quiet()
+	f.store.pool.Reset()
+	f.until("the sessions have ended, and said what they did", func() (ended bool) {
+		f.must(f.store.pool.QueryRow(f.Context(), `SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+			WHERE application_name = $1 AND pid <> pg_backend_pid())`, unquote(f.store.schema)).Scan(&ended))
+		return ended
 	})
+	var n, changed, dead int
+	f.must(f.store.pool.QueryRow(f.Context(), `SELECT sum(n_tup_ins), sum(n_tup_del + n_tup_upd), sum(n_dead_tup)
+		FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = ANY($2)`, unquote(f.store.schema), bucketNames()).Scan(&n, &changed, &dead))
+	if n < inserted {
+		f.Errorf("the server knows of %d messages of %d", n, inserted)
+	}
 	if changed != 0 || dead != 0 {
 		f.Errorf("%d rows were changed or deleted, and %d are dead", changed, dead)
 	}

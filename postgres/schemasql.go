@@ -3,11 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/migration"
 )
 
 // SchemaSQL returns the SQL that makes the package's own tables, from a version of them
@@ -16,12 +16,9 @@ import (
 // statements for one's own migrations. Of the options only Schema and Bodies count.
 // Collections with a Table have none.
 func (o Options) SchemaSQL(from int, collections ...uow.AnyCollection) (string, error) {
-	files, err := fs.Glob(migrations, "schema/*.sql")
+	steps, err := migration.After(from, migrations)
 	if err != nil {
-		return "", err
-	}
-	if from < 0 || from > len(files) {
-		return "", fmt.Errorf("postgres: there is no version %d of the schema, but 0 to %d", from, len(files))
+		return "", fmt.Errorf("postgres: %w", err)
 	}
 	descs, err := uow.Describe(collections...)
 	if err != nil {
@@ -39,12 +36,8 @@ func (o Options) SchemaSQL(from int, collections ...uow.AnyCollection) (string, 
 	if from == 0 {
 		b.WriteString(createVersions + ";\n")
 	}
-	for i, file := range files[from:] {
-		text, err := migrations.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "\n%s\nINSERT INTO uow_schema (version, name) VALUES (%d, %s);\n", text, from+i+1, literal(file))
+	for _, step := range steps {
+		fmt.Fprintf(&b, "\n%s\nINSERT INTO uow_schema (version, name) VALUES (%d, %s);\n", step.SQL, step.Version, literal(step.Name))
 	}
 	for i, desc := range descs {
 		if desc.Table != nil {

@@ -22,7 +22,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProxy(t)
 			options.MaxConns = 1
-			f := open(t, through(t, p.address), options)
+			f := open(t, through(t, p.Address()), options)
 			f.add("a", "b")
 			n := 0
 			for _, c := range []struct {
@@ -69,7 +69,7 @@ func TestRoundTrips(t *testing.T) {
 				}},
 			} {
 				for _, state := range []string{"cold", "warm"} {
-					trips := p.count(func() { f.must(f.db.Do(t.Context(), c.fn)) })
+					trips := p.Count(func() { f.must(f.db.Do(t.Context(), c.fn)) })
 					t.Logf("%s, %s: %d", c.what, state, trips)
 					if trips != c.want {
 						t.Errorf("%s, %s: %d round trips, want %d", c.what, state, trips, c.want)
@@ -84,14 +84,14 @@ func TestRoundTrips(t *testing.T) {
 // held back meanwhile.
 func TestRoundTripsWithEvents(t *testing.T) {
 	p := newProxy(t)
-	f := open(t, through(t, p.address), Options{MaxConns: 1})
+	f := open(t, through(t, p.Address()), Options{MaxConns: 1})
 	f.add("a")
 	f.quiet()
 	for range 2 {
-		if n := p.count(func() { f.must(f.change("a")) }); n != 2 {
+		if n := p.Count(func() { f.must(f.change("a")) }); n != 2 {
 			t.Errorf("load, change, save with an event: %d round trips, want 2", n)
 		}
-		n := p.count(func() {
+		n := p.Count(func() {
 			f.must(f.db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
 				return outbox.Append(u, outbox.Message{Type: "t"}, outbox.Message{Type: "t"})
 			}))
@@ -105,13 +105,13 @@ func TestRoundTripsWithEvents(t *testing.T) {
 // TestRoundTripsAfterAConflict: statements stay prepared when one of them fails.
 func TestRoundTripsAfterAConflict(t *testing.T) {
 	p := newProxy(t)
-	f := open(t, through(t, p.address), Options{MaxConns: 1})
+	f := open(t, through(t, p.Address()), Options{MaxConns: 1})
 	f.add("a")
 	stale := &driver.ChangeSet{Unit: "u", Writes: []driver.Write{
 		{Op: driver.Update, Collection: "documents", ID: "a", Expected: 7, Version: 8, Body: []byte(`{}`), Indexes: []driver.Value{nil}},
 	}}
 	for range 2 {
-		n := p.count(func() {
+		n := p.Count(func() {
 			tx := f.tx()
 			if err := tx.Commit(t.Context(), stale); err == nil {
 				t.Fatal("a stale version was written")
@@ -120,7 +120,7 @@ func TestRoundTripsAfterAConflict(t *testing.T) {
 		if n != 2 {
 			t.Errorf("a conflict: %d round trips, want 2, of which one looks for the version", n)
 		}
-		if n := p.count(func() {
+		if n := p.Count(func() {
 			f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 				d, err := f.documents.In(u).Get(ctx, "a")
 				if err == nil {

@@ -28,19 +28,27 @@ func Each(fn func(ctx context.Context, m outbox.Message) Result, concurrency int
 	return &each{fn: fn, concurrency: max(concurrency, 1)}
 }
 
+// FirstHalf returns a context that ends with ctx, and already after half of the time
+// limit where there is one. A Publisher begins no message any more when it has ended, so
+// that each one that was begun has as long again to be answered. The caller must call
+// cancel.
+func FirstHalf(ctx context.Context) (begin context.Context, cancel context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
 type each struct {
 	fn          func(ctx context.Context, m outbox.Message) Result
 	concurrency int
 }
 
 func (e *each) Publish(ctx context.Context, batch []outbox.Message) []Result {
-	call := &eachCall{fn: e.fn, batch: batch, results: make([]Result, len(batch)), begin: ctx}
+	begin, cancel := FirstHalf(ctx)
+	defer cancel()
+	call := &eachCall{fn: e.fn, batch: batch, results: make([]Result, len(batch)), begin: begin}
 	chains := make(chan []int)
-	if deadline, ok := ctx.Deadline(); ok {
-		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-		call.begin = half
-	}
 	var workers sync.WaitGroup
 	all := chainsOf(batch)
 	for range min(e.concurrency, len(all)) {

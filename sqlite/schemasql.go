@@ -2,12 +2,12 @@ package sqlite
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/migration"
 )
 
 // SchemaSQL returns the SQL that makes the package's own tables, from a version of them
@@ -16,12 +16,9 @@ import (
 // statements for one's own migrations, to be run in one transaction. Collections with a
 // Table have none. It is for databases that are opened with Options.FixedSchema.
 func SchemaSQL(from int, collections ...uow.AnyCollection) (string, error) {
-	files, err := fs.Glob(migrations, "schema/*.sql")
+	steps, err := migration.After(from, migrations)
 	if err != nil {
-		return "", err
-	}
-	if from < 0 || from > len(files) {
-		return "", fmt.Errorf("sqlite: there is no version %d of the schema, but 0 to %d", from, len(files))
+		return "", fmt.Errorf("sqlite: %w", err)
 	}
 	descs, err := uow.Describe(collections...)
 	if err != nil {
@@ -31,13 +28,9 @@ func SchemaSQL(from int, collections ...uow.AnyCollection) (string, error) {
 	if from == 0 {
 		b.WriteString(createVersions + ";\n")
 	}
-	for i, file := range files[from:] {
-		text, err := migrations.ReadFile(file)
-		if err != nil {
-			return "", err
-		}
+	for _, step := range steps {
 		fmt.Fprintf(&b, "\n%s\nINSERT INTO uow_schema VALUES (%d, %s, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER));\n",
-			text, from+i+1, literal(file))
+			step.SQL, step.Version, literal(step.Name))
 	}
 	taken := map[string]string{}
 	for _, desc := range descs {

@@ -1,7 +1,6 @@
 package uowtest
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 )
@@ -83,13 +82,11 @@ func (c Check) Failures(t testing.TB, h Harness) []string {
 	return record(t, func(t testing.TB) { c.Run(t, h) })
 }
 
+func (c Check) words(t testing.TB) words { return words{TB: t, check: c.Name, rule: c.Rule} }
+
 // skip returns why the check does not apply to a store; empty when it does.
 func (c Check) skip(h Harness) string {
-	for _, missing := range []struct {
-		need   need
-		lacks  bool
-		reason string
-	}{
+	return skipped(c.needs, c.Rule, []lack[need]{
 		{outboxNeeded, h.Lacks.Outbox, "the store declares that it lacks an outbox"},
 		{uniqueNeeded, h.Lacks.UniqueIndexes, "the store declares that it lacks unique indexes"},
 		{concurrentFlushNeeded, h.Lacks.ConcurrentFlush, "the store declares that it lacks concurrent flushes"},
@@ -99,10 +96,5 @@ func (c Check) skip(h Harness) string {
 		{reopenNeeded, h.Reopen == nil, "the harness has no Reopen"},
 		{nativeNeeded, h.Native == nil, "the harness has no Native"},
 		{inUseNeeded, h.InUse == nil, "the harness has no InUse"},
-	} {
-		if c.needs&missing.need != 0 && missing.lacks {
-			return fmt.Sprintf("%s (%s)", missing.reason, c.Rule)
-		}
-	}
-	return ""
+	})
 }

@@ -2,7 +2,6 @@ package uowtest
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -109,13 +108,7 @@ const (
 // not or lacks, of which it logs the names. They use the broker for real and take some
 // seconds. Effects are those of an inbox on a memory store.
 func TestConsumer(t *testing.T, h ConsumerHarness) {
-	for _, c := range ConsumerChecks() {
-		if reason := c.skip(h); reason != "" {
-			t.Logf("%s is not checked: %s", c.Name, reason)
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
-	}
+	runAll(t, h, ConsumerChecks())
 }
 
 // ConsumerChecks returns all checks, in the order in which TestConsumer runs them.
@@ -143,21 +136,14 @@ func (c ConsumerCheck) Failures(t testing.TB, h ConsumerHarness) []string {
 	return record(t, func(t testing.TB) { c.Run(t, h) })
 }
 
+func (c ConsumerCheck) words(t testing.TB) words { return words{TB: t, check: c.Name, rule: c.Rule} }
+
 // skip returns why the check does not apply to a consumer; empty when it does.
 func (c ConsumerCheck) skip(h ConsumerHarness) string {
-	for _, missing := range []struct {
-		need   consumerNeed
-		lacks  bool
-		reason string
-	}{
+	return skipped(c.needs, c.Rule, []lack[consumerNeed]{
 		{linkNeeded, h.Address == "", "the harness has no Address"},
 		{redeliveryNeeded, h.Redelivery == 0, "the harness has no Redelivery"},
 		{isolationNeeded, h.Lacks.Isolation, "the consumer declares that it lacks isolation"},
 		{sharingNeeded, h.Lacks.Sharing, "the consumer declares that it lacks sharing"},
-	} {
-		if c.needs&missing.need != 0 && missing.lacks {
-			return fmt.Sprintf("%s (%s)", missing.reason, c.Rule)
-		}
-	}
-	return ""
+	})
 }

@@ -1,9 +1,7 @@
 package uowtest
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,12 +20,9 @@ import (
 // consumerKit is what a check of consumers works with: a new queue, a database with an
 // inbox, and words for failures.
 type consumerKit struct {
-	testing.TB
-	check    ConsumerCheck
-	h        ConsumerHarness
-	queue    Queue
-	run      string // begins all ids
-	patience time.Duration
+	brokerKit
+	h     ConsumerHarness
+	queue Queue
 
 	db       *uow.DB
 	journals *uow.Collection[journal]
@@ -45,8 +40,8 @@ type journal struct {
 
 func newConsumerKit(t testing.TB, h ConsumerHarness, c ConsumerCheck) *consumerKit {
 	k := &consumerKit{
-		TB: t, check: c, h: h, queue: h.New(t), run: rand.Text()[:8],
-		patience: cmp.Or(h.patience, time.Minute),
+		brokerKit: newBrokerKit(c.words(t), h.Address, h.patience, func() []byte { return []byte(`{"Amount":30}`) }),
+		h:         h, queue: h.New(t),
 		journals: uow.NewCollection[journal]("journals"), began: map[string]int{},
 	}
 	records := inbox.NewRecords()
@@ -59,38 +54,6 @@ func newConsumerKit(t testing.TB, h ConsumerHarness, c ConsumerCheck) *consumerK
 	k.inbox, err = inbox.New(k.db, records, inbox.Config{Consumer: "kit"})
 	k.must("make an inbox", err)
 	return k
-}
-
-// broken reports that the check's rule was broken, and how.
-func (k *consumerKit) broken(format string, args ...any) {
-	k.Helper()
-	k.Errorf("%s: %s; "+format, append([]any{k.check.Name, k.check.Rule}, args...)...)
-}
-
-// must ends the check on an error that has nothing to do with its rule.
-func (k *consumerKit) must(doing string, err error) {
-	k.Helper()
-	if err != nil {
-		k.Fatalf("%s: the check could not go on: %s: %v", k.check.Name, doing, err)
-	}
-}
-
-// message makes one whose id tells its key and its number.
-func (k *consumerKit) message(key string, n int) outbox.Message {
-	return outbox.Message{
-		ID: fmt.Sprintf("%s-%s-%d", k.run, key, n), Topic: "accounts", Key: key, Type: "Deposited",
-		Payload: []byte(`{"Amount":30}`), CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC),
-	}
-}
-
-// messages makes n of each key, their numbers beginning with first, by turns.
-func (k *consumerKit) messages(first, n int, keys ...string) (batch []outbox.Message) {
-	for i := range n {
-		for _, key := range keys {
-			batch = append(batch, k.message(key, first+i))
-		}
-	}
-	return batch
 }
 
 // spread makes n messages, each of a key of its own.
@@ -166,14 +129,9 @@ func (r *consuming) stop() {
 
 func (r *consuming) wait() {
 	r.k.Helper()
-	select {
-	case <-r.ended:
-		if r.err != nil {
-			r.k.broken("Run should return nil when its context ends; it returned %v", r.err)
-		}
-	case <-time.After(r.k.patience):
-		r.k.broken("Run should return when its context has ended; it did not")
-		r.k.FailNow()
+	r.k.await("Run should return when its context has ended", r.ended)
+	if r.err != nil {
+		r.k.broken("Run should return nil when its context ends; it returned %v", r.err)
 	}
 }
 
@@ -243,17 +201,6 @@ func (k *consumerKit) has(batch []outbox.Message) bool {
 	return !slices.ContainsFunc(batch, func(m outbox.Message) bool { return !slices.Contains(effects[m.Key], m.ID) })
 }
 
-// eventually waits for what needs time, and says whether it came.
-func (k *consumerKit) eventually(done func() bool) bool {
-	for began := time.Now(); !done(); {
-		if time.Since(began) > k.patience {
-			return false
-		}
-		<-time.After(2 * time.Millisecond)
-	}
-	return true
-}
-
 // wantEffects waits until these messages have taken effect and nothing is waiting at the
 // broker any more, and demands that each did once, in the order of its key.
 func (k *consumerKit) wantEffects(when string, batch []outbox.Message) {
@@ -279,7 +226,7 @@ func (k *consumerKit) wantEffects(when string, batch []outbox.Message) {
 // waiting returns how many messages the broker waits for.
 func (k *consumerKit) waiting() int {
 	k.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.Context()), time.Minute)
+	ctx, cancel := k.asking()
 	defer cancel()
 	n, err := k.queue.Waiting(ctx)
 	k.must("ask the broker what is waiting", err)
@@ -299,7 +246,7 @@ func (k *consumerKit) wantWaiting(when string, want int) {
 // dead returns what was refused.
 func (k *consumerKit) dead() []DeadLetter {
 	k.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.Context()), time.Minute)
+	ctx, cancel := k.asking()
 	defer cancel()
 	all, err := k.queue.Dead(ctx)
 	k.must("read what was refused", err)
@@ -309,21 +256,7 @@ func (k *consumerKit) dead() []DeadLetter {
 // await waits for a channel that a handler closes.
 func (k *consumerKit) await(what string, c <-chan struct{}) {
 	k.Helper()
-	select {
-	case <-c:
-	case <-time.After(k.patience):
-		k.broken("%s; it did not", what)
-		k.FailNow()
-	}
-}
-
-// link returns a link to the broker.
-func (k *consumerKit) link() *link {
-	k.Helper()
-	l, err := newLink(k.h.Address)
-	k.must("open a link", err)
-	k.Cleanup(l.close)
-	return l
+	await(&k.brokerKit, k.patience, what, c)
 }
 
 // gate is opened once, by whoever comes first.

@@ -3,8 +3,6 @@ package uowtest
 import (
 	"context"
 	"errors"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,88 +18,35 @@ import (
 func TestSoundConsumer(t *testing.T) { TestConsumer(t, newConsumerHarness(t, consumerFault{})) }
 
 func TestConsumerNames(t *testing.T) {
-	listed, err := os.ReadFile("../docs/PROMISES.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, c := range ConsumerChecks() {
-		if !regexp.MustCompile(`^(P[0-9]{2}_consumer|Consumer)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
-			t.Errorf("the name %s is taken, or begins with no promise", c.Name)
-		}
-		if c.Rule == "" {
-			t.Errorf("%s has no rule", c.Name)
-		}
-		if !strings.Contains(string(listed), c.Name) {
-			t.Errorf("docs/PROMISES.md does not list %s", c.Name)
-		}
-		seen[c.Name] = true
-	}
+	testNames[ConsumerHarness](t, ConsumerChecks(), `^(P[0-9]{2}_consumer|Consumer)_[a-z0-9_]+$`)
 }
 
 // TestConsumerLacks demands that what a consumer lacks is reported, and nothing else.
 func TestConsumerLacks(t *testing.T) {
 	none := ConsumerHarness{Lacks: ConsumerCapabilities{Isolation: true, Sharing: true}}
 	all := ConsumerHarness{Address: "127.0.0.1:1", Redelivery: 1}
-	for _, c := range ConsumerChecks() {
-		if skipped := c.skip(none) != ""; skipped != (c.needs != 0) {
-			t.Errorf("%s needs %b; skipped by a consumer that lacks all: %v", c.Name, c.needs, skipped)
-		}
-		if reason := c.skip(all); reason != "" {
-			t.Errorf("%s is skipped by a consumer that lacks nothing: %s", c.Name, reason)
-		}
-	}
+	testLacks(t, ConsumerChecks(), none, all, func(c ConsumerCheck) bool { return c.needs != 0 })
 }
 
 // TestEachConsumerCheckCanFail breaks the consumer in each way, and demands that the check
 // which guards against it fails.
 func TestEachConsumerCheckCanFail(t *testing.T) {
-	checks := map[string]ConsumerCheck{}
-	for _, c := range ConsumerChecks() {
-		checks[c.Name] = c
-	}
-	broken := map[string]bool{}
-	for _, row := range consumerBreakages() {
-		broken[row.check] = true
-		t.Run(row.check+"/"+row.fault, func(t *testing.T) {
-			t.Parallel() // they wait for what does not come
-			check, ok := checks[row.check]
-			if !ok {
-				t.Fatalf("there is no check %s", row.check)
-			}
-			h := newConsumerHarness(t, row.how)
-			h.patience = 2 * time.Second
-			failures := check.Failures(t, h)
-			if len(failures) == 0 {
-				t.Errorf("%s passes a consumer that %s", row.check, row.fault)
-			}
-			for _, f := range failures {
-				t.Log(f)
-			}
-		})
-	}
-	for name := range checks {
-		if !broken[name] {
-			t.Errorf("nothing shows that %s can fail", name)
-		}
-	}
+	testEachCanFail(t, ConsumerChecks(), consumerBreakages(), func(t *testing.T, how consumerFault) ConsumerHarness {
+		t.Parallel() // they wait for what does not come
+		h := newConsumerHarness(t, how)
+		h.patience = 2 * time.Second
+		return h
+	})
 }
 
-type consumerBreakage struct {
-	check string
-	fault string
-	how   consumerFault
-}
-
-func consumerBreakages() []consumerBreakage {
-	return []consumerBreakage{
+func consumerBreakages() []breakage[consumerFault] {
+	return []breakage[consumerFault]{
 		{"P24_consumer_acknowledges_after_the_commit", "acknowledges what it receives", consumerFault{received: acksAtOnce, ack: acksNothing}},
 		{"P24_consumer_acknowledges_after_the_commit", "never acknowledges", consumerFault{ack: acksNothing}},
 		{"P24_consumer_tries_again", "acknowledges failures", consumerFault{config: ignoresFailures}},
 		{"P24_consumer_tries_again", "dies of a panic", consumerFault{config: refusesFailures}},
 		{"P24_consumer_dies_before_the_acknowledgement", "acknowledges what it receives", consumerFault{received: acksAtOnce, ack: acksNothing}},
 		{"P24_consumer_goes_on_after_a_cut", "does not connect again", consumerFault{receive: receivesOnce}},
-		{"P24_consumer_goes_on_after_a_cut", "acknowledges what it receives", consumerFault{received: acksAtOnce, ack: acksNothing}},
 		{"P24_consumer_duplicates_have_one_effect", "gives each delivery an id", consumerFault{received: renames}},
 		{"P24_consumer_slow_handlers_are_waited_for", "extends nothing", consumerFault{extend: extendsNothing}},
 

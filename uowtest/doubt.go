@@ -183,7 +183,7 @@ func inDoubt(k *kit) {
 
 func resolveTellsTruth(k *kit) {
 	if _, ok := k.db.Store().(driver.Resolver); !ok {
-		k.Logf("%s is not checked: the store is no driver.Resolver, and its commits are never in doubt", k.check.Name)
+		k.Logf("%s is not checked: the store is no driver.Resolver, and its commits are never in doubt", k.check)
 		return
 	}
 	k.save("a")

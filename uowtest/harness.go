@@ -74,11 +74,5 @@ type Capabilities struct {
 // TestStore runs all checks against a store, but for those of what Harness.Lacks names,
 // of which it logs the names.
 func TestStore(t *testing.T, h Harness) {
-	for _, c := range Checks() {
-		if reason := c.skip(h); reason != "" {
-			t.Logf("%s is not checked: %s", c.Name, reason)
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
-	}
+	runAll(t, h, Checks())
 }

@@ -16,9 +16,8 @@ import (
 
 // kit is what a check works with: a fresh database, and words for failures.
 type kit struct {
-	testing.TB
+	words
 	schema
-	check Check
 	h     Harness
 	db    *uow.DB
 	clock clock
@@ -29,9 +28,8 @@ type kit struct {
 
 func newKit(t testing.TB, h Harness, c Check) *kit {
 	k := &kit{
-		TB:     t,
+		words:  c.words(t),
 		schema: newSchema(h.Lacks),
-		check:  c,
 		h:      h,
 		clock:  clock{now: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)},
 	}
@@ -69,20 +67,6 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
-}
-
-// broken reports that the check's rule was broken, and how.
-func (k *kit) broken(format string, args ...any) {
-	k.Helper()
-	k.Errorf("%s: %s; "+format, append([]any{k.check.Name, k.check.Rule}, args...)...)
-}
-
-// must ends the check on an error that has nothing to do with its rule.
-func (k *kit) must(doing string, err error) {
-	k.Helper()
-	if err != nil {
-		k.Fatalf("%s: the check could not go on: %s: %v", k.check.Name, doing, err)
-	}
 }
 
 // do runs the unit that a check is about.

@@ -1,7 +1,6 @@
 package uowtest
 
 import (
-	"regexp"
 	"testing"
 
 	"github.com/uow-go/uow/driver"
@@ -11,29 +10,13 @@ import (
 func TestSound(t *testing.T) { TestStore(t, newHarness(fault{})) }
 
 func TestNames(t *testing.T) {
-	seen := map[string]bool{}
-	for _, c := range Checks() {
-		if !regexp.MustCompile(`^(P[0-9]{2}|Log|Query|Index|Store|Table)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
-			t.Errorf("the name %s is taken, or begins with no promise and no part of a store", c.Name)
-		}
-		if c.Rule == "" {
-			t.Errorf("%s has no rule", c.Name)
-		}
-		seen[c.Name] = true
-	}
+	testNames[Harness](t, Checks(), `^(P[0-9]{2}|Log|Query|Index|Store|Table)_[a-z0-9_]+$`)
 }
 
 // TestLacks demands that what a store lacks is reported, and nothing else.
 func TestLacks(t *testing.T) {
-	all := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true, Locking: true, Tables: true}}
-	for _, c := range Checks() {
-		if skipped := c.skip(all) != ""; skipped != (c.needs != 0) {
-			t.Errorf("%s needs %b; skipped by a store that lacks all: %v", c.Name, c.needs, skipped)
-		}
-		if reason := c.skip(newHarness(fault{})); reason != "" {
-			t.Errorf("%s is skipped by a store that lacks nothing: %s", c.Name, reason)
-		}
-	}
+	none := Harness{Lacks: Capabilities{Outbox: true, UniqueIndexes: true, ConcurrentFlush: true, Nesting: true, Locking: true, Tables: true}}
+	testLacks(t, Checks(), none, newHarness(fault{}), func(c Check) bool { return c.needs != 0 })
 }
 
 // TestStoreWithoutOutbox runs the checks that are left against a store that
@@ -53,10 +36,7 @@ func TestStoreWithoutOutbox(t *testing.T) {
 // passes where it declares that, and only there; and that the checks which such a
 // store may meet can fail all the same.
 func TestImpreciseConflicts(t *testing.T) {
-	checks := map[string]Check{}
-	for _, c := range Checks() {
-		checks[c.Name] = c
-	}
+	checks := byName[Harness](t, Checks())
 	imprecise := func(f fault) fault {
 		f.harness = func(h *Harness) { h.Lacks.PreciseConflicts = true }
 		return f
@@ -74,7 +54,7 @@ func TestImpreciseConflicts(t *testing.T) {
 			t.Errorf("%s does not pass a store that refuses units and declares it: %q", name, got)
 		}
 		for _, row := range breakages(t) {
-			if row.check == name && len(checks[name].Failures(t, newHarness(imprecise(row.store)))) == 0 {
+			if row.check == name && len(checks[name].Failures(t, newHarness(imprecise(row.how)))) == 0 {
 				t.Errorf("%s passes a store that %s and declares that it refuses units", name, row.fault)
 			}
 		}
@@ -84,43 +64,11 @@ func TestImpreciseConflicts(t *testing.T) {
 // TestEachCheckCanFail breaks the store in each way, and demands that the check
 // which guards against it fails.
 func TestEachCheckCanFail(t *testing.T) {
-	checks := map[string]Check{}
-	for _, c := range Checks() {
-		checks[c.Name] = c
-	}
-	broken := map[string]bool{}
-	for _, row := range breakages(t) {
-		broken[row.check] = true
-		t.Run(row.check+"/"+row.fault, func(t *testing.T) {
-			check, ok := checks[row.check]
-			if !ok {
-				t.Fatalf("there is no check %s", row.check)
-			}
-			failures := check.Failures(t, newHarness(row.store))
-			if len(failures) == 0 {
-				t.Errorf("%s passes a store that %s", row.check, row.fault)
-			}
-			for _, f := range failures {
-				t.Log(f)
-			}
-		})
-	}
-	for name := range checks {
-		if !broken[name] {
-			t.Errorf("nothing shows that %s can fail", name)
-		}
-	}
+	testEachCanFail(t, Checks(), breakages(t), func(_ *testing.T, how fault) Harness { return newHarness(how) })
 }
 
-// breakage is a fault, in words too, and a check that must find it.
-type breakage struct {
-	check string
-	fault string
-	store fault
-}
-
-func breakages(t testing.TB) []breakage {
-	return []breakage{
+func breakages(t testing.TB) []breakage[fault] {
+	return []breakage[fault]{
 		{"P01_all_or_nothing", "commits half", commitsHalf()},
 		{"P01_messages_and_rows_together", "stores the messages of refused units", storesMessagesAnyway()},
 		{"P01_nothing_visible_before_the_commit", "makes a flush visible", flushIsVisible()},

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
-	"time"
 
 	relays "github.com/uow-go/uow/relay"
 )
@@ -35,10 +34,7 @@ func publishLeaves(k *publisherKit) {
 	address := k.h.Address
 	var l *link
 	if address != "" {
-		var err error
-		l, err = newLink(address)
-		k.must("open a link", err)
-		k.Cleanup(l.close)
+		l = k.link()
 		address = l.address()
 	}
 	label := k.run
@@ -98,11 +94,6 @@ func publishWhileClosing(k *publisherKit) {
 	if got[0].Outcome != relays.Unknown {
 		k.broken("what was sent should be unknown; it is %v (%v)", got[0].Outcome, got[0].Err)
 	}
-	select {
-	case err := <-closed:
-		k.must("close", err)
-	case <-time.After(k.patience):
-		k.broken("Close should return; it did not")
-	}
+	k.must("close", await(&k.brokerKit, k.patience, "Close should return", closed))
 	l.release()
 }

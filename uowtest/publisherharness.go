@@ -2,7 +2,6 @@ package uowtest
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -99,13 +98,7 @@ const (
 // has not or lacks, of which it logs the names. They use the broker for real and take
 // some seconds.
 func TestPublisher(t *testing.T, h PublisherHarness) {
-	for _, c := range PublisherChecks() {
-		if reason := c.skip(h); reason != "" {
-			t.Logf("%s is not checked: %s", c.Name, reason)
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
-	}
+	runAll(t, h, PublisherChecks())
 }
 
 // PublisherChecks returns all checks, in the order in which TestPublisher runs them.
@@ -132,22 +125,15 @@ func (c PublisherCheck) Failures(t testing.TB, h PublisherHarness) []string {
 	return record(t, func(t testing.TB) { c.Run(t, h) })
 }
 
+func (c PublisherCheck) words(t testing.TB) words { return words{TB: t, check: c.Name, rule: c.Rule} }
+
 // skip returns why the check does not apply to a publisher; empty when it does.
 func (c PublisherCheck) skip(h PublisherHarness) string {
-	for _, missing := range []struct {
-		need   publisherNeed
-		lacks  bool
-		reason string
-	}{
+	return skipped(c.needs, c.Rule, []lack[publisherNeed]{
 		{addressNeeded, h.Address == "", "the harness has no Address"},
 		{dedupNeeded, h.Lacks.Deduplication, "the publisher declares that it lacks deduplication"},
 		{fieldsNeeded, h.Lacks.Fields, "the publisher declares that it lacks fields"},
 		{maxPayloadNeeded, h.MaxPayload == 0, "the harness has no MaxPayload"},
 		{outagesNeeded, h.Lacks.Outages, "the publisher declares that it lacks outages"},
-	} {
-		if c.needs&missing.need != 0 && missing.lacks {
-			return fmt.Sprintf("%s (%s)", missing.reason, c.Rule)
-		}
-	}
-	return ""
+	})
 }

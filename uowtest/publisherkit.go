@@ -2,7 +2,6 @@ package uowtest
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/uow-go/uow/outbox"
 	relays "github.com/uow-go/uow/relay"
@@ -19,12 +17,9 @@ import (
 // publisherKit is what a check of publishers works with: a new destination, and
 // words for failures.
 type publisherKit struct {
-	testing.TB
-	check       PublisherCheck
+	brokerKit
 	h           PublisherHarness
 	destination Destination
-	run         string // begins all ids
-	patience    time.Duration
 
 	// doubtful are the ids that may have been stored without a confirmation.
 	doubtful map[string]bool
@@ -34,24 +29,17 @@ type publisherKit struct {
 
 func newPublisherKit(t testing.TB, h PublisherHarness, c PublisherCheck) *publisherKit {
 	return &publisherKit{
-		TB: t, check: c, h: h, destination: h.New(t), run: rand.Text()[:8],
-		patience: cmp.Or(h.patience, time.Minute),
+		brokerKit: newBrokerKit(c.words(t), h.Address, h.patience, random64),
+		h:         h, destination: h.New(t),
 		doubtful: map[string]bool{}, confirmed: map[string]bool{},
 	}
 }
 
-// broken reports that the check's rule was broken, and how.
-func (k *publisherKit) broken(format string, args ...any) {
-	k.Helper()
-	k.Errorf("%s: %s; "+format, append([]any{k.check.Name, k.check.Rule}, args...)...)
-}
-
-// must ends the check on an error that has nothing to do with its rule.
-func (k *publisherKit) must(doing string, err error) {
-	k.Helper()
-	if err != nil {
-		k.Fatalf("%s: the check could not go on: %s: %v", k.check.Name, doing, err)
-	}
+// random64 is a payload that no compression makes shorter.
+func random64() []byte {
+	payload := make([]byte, 64)
+	_, _ = rand.Read(payload)
+	return payload
 }
 
 // open returns a publisher that connects to the broker itself.
@@ -71,33 +59,10 @@ func (k *publisherKit) openAt(address string) ClosingPublisher {
 // openLinked returns a publisher that connects to a link.
 func (k *publisherKit) openLinked() (ClosingPublisher, *link) {
 	k.Helper()
-	l, err := newLink(k.h.Address)
-	k.must("open a link", err)
-	k.Cleanup(l.close)
+	l := k.link()
 	p := k.openAt(l.address())
 	k.Cleanup(l.cut) // before Close, which a publisher may let wait for an answer
 	return p, l
-}
-
-// message makes one whose id tells its key and its number. A payload is random, so
-// that no compression makes it short.
-func (k *publisherKit) message(key string, n int) outbox.Message {
-	payload := make([]byte, 64)
-	_, _ = rand.Read(payload)
-	return outbox.Message{
-		ID: fmt.Sprintf("%s-%s-%d", k.run, key, n), Topic: "accounts", Key: key, Type: "Deposited",
-		Payload: payload, CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC),
-	}
-}
-
-// messages makes n of each key, their numbers beginning with first, by turns.
-func (k *publisherKit) messages(first, n int, keys ...string) (batch []outbox.Message) {
-	for i := range n {
-		for _, key := range keys {
-			batch = append(batch, k.message(key, first+i))
-		}
-	}
-	return batch
 }
 
 // free makes n messages without a key.
@@ -133,18 +98,12 @@ func (k *publisherKit) start(ctx context.Context, p relays.Publisher, batch []ou
 	go func() { done <- p.Publish(ctx, batch) }()
 	return func() []relays.Result {
 		k.Helper()
-		select {
-		case results := <-done:
-			if len(results) != len(batch) {
-				k.broken("a batch of %d messages should have as many results; it has %d", len(batch), len(results))
-				k.FailNow()
-			}
-			return results
-		case <-time.After(2 * k.patience):
-			k.broken("Publish should return when its context has ended; it did not")
+		results := await(&k.brokerKit, 2*k.patience, "Publish should return when its context has ended", done)
+		if len(results) != len(batch) {
+			k.broken("a batch of %d messages should have as many results; it has %d", len(batch), len(results))
 			k.FailNow()
-			return nil
 		}
+		return results
 	}
 }
 
@@ -206,7 +165,7 @@ func (k *publisherKit) wantOutcomes(batch []outbox.Message, results []relays.Res
 // stored returns what the broker holds.
 func (k *publisherKit) stored() []outbox.Message {
 	k.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.Context()), time.Minute)
+	ctx, cancel := k.asking()
 	defer cancel()
 	all, err := k.destination.Stored(ctx)
 	k.must("read what is stored", err)
@@ -220,17 +179,6 @@ func (k *publisherKit) copies(stored []outbox.Message) map[string]int {
 		n[m.ID]++
 	}
 	return n
-}
-
-// eventually waits for what needs time, and says whether it came.
-func (k *publisherKit) eventually(done func() bool) bool {
-	for began := time.Now(); !done(); {
-		if time.Since(began) > k.patience {
-			return false
-		}
-		<-time.After(2 * time.Millisecond)
-	}
-	return true
 }
 
 // wantStored demands that exactly these messages are stored, each key in its order
@@ -259,18 +207,6 @@ func (k *publisherKit) wantStored(when string, want []outbox.Message) {
 			k.broken("%s, the key %s should be stored as %v; it is %v", when, key, order[key], got[key])
 		}
 	}
-}
-
-// idsByKey returns the ids of each key, those that come again left out.
-func idsByKey(all []outbox.Message) map[string][]string {
-	ids, seen := map[string][]string{}, map[string]bool{}
-	for _, m := range all {
-		if !seen[m.ID] {
-			seen[m.ID] = true
-			ids[m.Key] = append(ids[m.Key], m.ID)
-		}
-	}
-	return ids
 }
 
 // different says in what a message has changed on its way; empty when it has not.

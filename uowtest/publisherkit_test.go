@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -61,23 +59,7 @@ func (c closing) Close() error {
 }
 
 func TestPublisherNames(t *testing.T) {
-	listed, err := os.ReadFile("../docs/PROMISES.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, c := range PublisherChecks() {
-		if !regexp.MustCompile(`^(P[0-9]{2}_publisher|Publisher)_[a-z0-9_]+$`).MatchString(c.Name) || seen[c.Name] {
-			t.Errorf("the name %s is taken, or begins with no promise", c.Name)
-		}
-		if c.Rule == "" {
-			t.Errorf("%s has no rule", c.Name)
-		}
-		if !strings.Contains(string(listed), c.Name) {
-			t.Errorf("docs/PROMISES.md does not list %s", c.Name)
-		}
-		seen[c.Name] = true
-	}
+	testNames[PublisherHarness](t, PublisherChecks(), `^(P[0-9]{2}_publisher|Publisher)_[a-z0-9_]+$`)
 }
 
 // TestPublisherLacks demands that what a publisher lacks is reported, and nothing
@@ -85,59 +67,23 @@ func TestPublisherNames(t *testing.T) {
 func TestPublisherLacks(t *testing.T) {
 	none := PublisherHarness{Lacks: PublisherCapabilities{Deduplication: true, Fields: true, PlainHeaders: true, Outages: true}}
 	all := PublisherHarness{Address: "127.0.0.1:1", MaxPayload: 1}
-	for _, c := range PublisherChecks() {
-		if skipped := c.skip(none) != ""; skipped != (c.needs != 0) {
-			t.Errorf("%s needs %b; skipped by a publisher that lacks all: %v", c.Name, c.needs, skipped)
-		}
-		if reason := c.skip(all); reason != "" {
-			t.Errorf("%s is skipped by a publisher that lacks nothing: %s", c.Name, reason)
-		}
-	}
+	testLacks(t, PublisherChecks(), none, all, func(c PublisherCheck) bool { return c.needs != 0 })
 }
 
 // TestEachPublisherCheckCanFail breaks the publisher in each way, and demands that
 // the check which guards against it fails.
 func TestEachPublisherCheckCanFail(t *testing.T) {
-	checks := map[string]PublisherCheck{}
-	for _, c := range PublisherChecks() {
-		checks[c.Name] = c
-	}
-	broken := map[string]bool{}
-	for _, row := range publisherBreakages() {
-		broken[row.check] = true
-		t.Run(row.check+"/"+row.fault, func(t *testing.T) {
-			t.Parallel() // they wait for what does not come
-			check, ok := checks[row.check]
-			if !ok {
-				t.Fatalf("there is no check %s", row.check)
-			}
-			h := newPublisherHarness(t, row.how)
-			h.patience = time.Second
-			failures := check.Failures(t, h)
-			if len(failures) == 0 {
-				t.Errorf("%s passes a publisher that %s", row.check, row.fault)
-			}
-			for _, f := range failures {
-				t.Log(f)
-			}
-		})
-	}
-	for name := range checks {
-		if !broken[name] {
-			t.Errorf("nothing shows that %s can fail", name)
-		}
-	}
+	testEachCanFail(t, PublisherChecks(), publisherBreakages(), func(t *testing.T, how publisherFault) PublisherHarness {
+		t.Parallel() // they wait for what does not come
+		h := newPublisherHarness(t, how)
+		h.patience = time.Second
+		return h
+	})
 }
 
-type publisherBreakage struct {
-	check string
-	fault string
-	how   publisherFault
-}
-
-func publisherBreakages() []publisherBreakage {
+func publisherBreakages() []breakage[publisherFault] {
 	stored, retry, refused := relays.Stored, relays.Retry, relays.Refused
-	return []publisherBreakage{
+	return []breakage[publisherFault]{
 		{"Publisher_one_result_per_message", "drops the last result", publisherFault{publish: dropsLastResult}},
 		{"Publisher_one_result_per_message", "takes a thousand messages at most", publisherFault{store: storesThousand}},
 		{"P21_publisher_keeps_the_order_of_keys", "stores a batch in reverse", publisherFault{store: storesInReverse}},

@@ -44,42 +44,45 @@ func runBacklog(ctx context.Context, dsn string, messages int, spell time.Durati
 		return b, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	db, err := openPostgresOutbox(ctx, s.where)
-	if err != nil {
-		return b, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := enqueueBy(ctx, db, s.stream, 0, messages, 1000); err != nil {
-		return b, err
-	}
 	c, err := pgx.Connect(ctx, s.where)
 	if err != nil {
 		return b, err
 	}
 	defer c.Close(ctx)
-	if _, err := c.Exec(ctx, "ANALYZE uow_outbox"); err != nil {
-		return b, err
-	}
-	more, err := enqueueFor(ctx, db, s.stream, spell)
+	err = inOutbox(ctx, s.where, c, func(db *uow.DB, _ outbox.Log) error { return enqueueBy(ctx, db, s.stream, 0, messages, 1000) })
 	if err != nil {
 		return b, err
 	}
-	b.Alone = float64(more) / spell.Seconds()
-	err = b.drain(ctx, s, db, c, messages+more)
+	if _, err := c.Exec(ctx, "ANALYZE uow_outbox"); err != nil {
+		return b, err
+	}
+	before, err := logScans(ctx, c)
+	if err != nil {
+		return b, err
+	}
+	err = inOutbox(ctx, s.where, c, func(db *uow.DB, _ outbox.Log) error {
+		more, err := enqueueFor(ctx, db, s.stream, spell)
+		if err != nil {
+			return err
+		}
+		b.Alone = float64(more) / spell.Seconds()
+		return b.drain(ctx, s, db, messages+more)
+	})
+	if err != nil {
+		return b, err
+	}
+	after, err := logScans(ctx, c)
+	b.LogScans = after - before
 	return b, err
 }
 
 // drain drains all of it; enqueueing goes on for a spell, and a snapshot is held as long.
-func (b *Backlog) drain(ctx context.Context, s *site, db *uow.DB, c *pgx.Conn, waiting int) error {
+func (b *Backlog) drain(ctx context.Context, s *site, db *uow.DB, waiting int) error {
 	r, end, err := s.relay(ctx, db, nil)
 	if err != nil {
 		return err
 	}
 	defer end()
-	before, err := logScans(ctx, c)
-	if err != nil {
-		return err
-	}
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -91,20 +94,14 @@ func (b *Backlog) drain(ctx context.Context, s *site, db *uow.DB, c *pgx.Conn, w
 	done := make(chan error, 1)
 	start := time.Now()
 	go func() { done <- r.Run(running) }()
-	more, err := b.hold(ctx, s, db, c)
+	more, err := b.hold(ctx, s, db)
 	if err == nil {
 		_, err = s.awaitLong(ctx, waiting+more)
 	}
 	b.Rate = float64(waiting+more) / time.Since(start).Seconds()
 	stop()
 	wg.Wait()
-	if err = errors.Join(err, <-done); err != nil {
-		return err
-	}
-	<-time.After(1500 * time.Millisecond) // the server's statistics are late
-	after, err := logScans(ctx, c)
-	b.LogScans = after - before
-	return err
+	return errors.Join(err, <-done)
 }
 
 // watch notes the greatest sizes until ctx ends.
@@ -123,8 +120,14 @@ func (b *Backlog) watch(ctx context.Context) {
 	}
 }
 
-// hold measures enqueueing while a snapshot is held, and counts dead rows at its end.
-func (b *Backlog) hold(ctx context.Context, s *site, db *uow.DB, c *pgx.Conn) (more int, err error) {
+// hold measures enqueueing while a snapshot is held, and counts dead rows at its end, as
+// soon as the statistics know of a settlement.
+func (b *Backlog) hold(ctx context.Context, s *site, db *uow.DB) (more int, err error) {
+	c, err := pgx.Connect(ctx, s.where)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close(ctx)
 	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		return 0, err
@@ -142,8 +145,11 @@ func (b *Backlog) hold(ctx context.Context, s *site, db *uow.DB, c *pgx.Conn) (m
 		return more, err
 	}
 	defer other.Close(ctx)
-	<-time.After(1500 * time.Millisecond)
-	err = other.QueryRow(ctx, `SELECT sum(n_dead_tup) FILTER (WHERE relname = 'uow_outbox'), sum(n_dead_tup) FILTER (WHERE relname = 'uow_outbox_cursor'),
+	if err := until(ctx, other, `SELECT sum(n_tup_upd) > 0 FROM pg_stat_user_tables
+		WHERE schemaname = current_schema() AND relname = 'uow_outbox_cursor'`); err != nil {
+		return more, err
+	}
+	err = other.QueryRow(ctx, `SELECT sum(n_dead_tup) FILTER (WHERE `+ofTheLog+`), sum(n_dead_tup) FILTER (WHERE relname = 'uow_outbox_cursor'),
 		sum(n_tup_upd) FILTER (WHERE relname = 'uow_outbox_cursor')
 		FROM pg_stat_user_tables WHERE schemaname = current_schema()`).Scan(&b.DeadLog, &b.DeadCursor, &b.Settled)
 	return more, err
@@ -176,9 +182,12 @@ func (s *site) awaitLong(ctx context.Context, n int) (int, error) {
 	return s.await(ctx, n)
 }
 
+// ofTheLog selects the statistics of the log's tables.
+const ofTheLog = `schemaname = current_schema() AND relname ~ '^uow_outbox(_[0-9]+)?$'`
+
+// logScans counts sequential scans of those that have rows: an empty one is read in no other way.
 func logScans(ctx context.Context, c *pgx.Conn) (n int64, err error) {
-	err = c.QueryRow(ctx, `SELECT coalesce(seq_scan, 0) FROM pg_stat_user_tables
-		WHERE schemaname = current_schema() AND relname = 'uow_outbox'`).Scan(&n)
+	err = c.QueryRow(ctx, `SELECT coalesce(sum(seq_scan) FILTER (WHERE n_tup_ins > 0), 0) FROM pg_stat_user_tables WHERE `+ofTheLog).Scan(&n)
 	return n, err
 }
 

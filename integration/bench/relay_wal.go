@@ -30,15 +30,15 @@ func CountWritten(ctx context.Context, dsn string, n int) (all []Written, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	none := func(*uow.DB, outbox.Log) error { return nil }
-	if err := inOutbox(ctx, where, none); err != nil { // makes the tables
-		return nil, err
-	}
 	c, err := pgx.Connect(ctx, where)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close(ctx)
+	none := func(*uow.DB, outbox.Log) error { return nil }
+	if err := inOutbox(ctx, where, c, none); err != nil { // makes the tables
+		return nil, err
+	}
 	if _, err := c.Exec(ctx, "CHECKPOINT"); err != nil { // else pages are logged in full
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func CountWritten(ctx context.Context, dsn string, n int) (all []Written, err er
 		if err != nil {
 			return nil, err
 		}
-		if err := inOutbox(ctx, where, phase.do); err != nil {
+		if err := inOutbox(ctx, where, c, phase.do); err != nil {
 			return nil, fmt.Errorf("bench: %s: %w", phase.name, err)
 		}
 		after, err := countWritten(ctx, c)
@@ -68,24 +68,8 @@ func CountWritten(ctx context.Context, dsn string, n int) (all []Written, err er
 	return all, nil
 }
 
-// inOutbox does something with a database that is closed at once: the server's statistics
-// have what a connection has done when it ends.
-func inOutbox(ctx context.Context, where string, do func(db *uow.DB, log outbox.Log) error) (err error) {
-	db, err := openPostgresOutbox(ctx, where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	log, err := outbox.Of(db)
-	if err != nil {
-		return err
-	}
-	return do(db, log)
-}
-
-// countWritten asks the server, after the connections that were closed have ended.
+// countWritten asks the server.
 func countWritten(ctx context.Context, c *pgx.Conn) (w Written, err error) {
-	<-time.After(300 * time.Millisecond)
 	err = c.QueryRow(ctx, `SELECT (pg_current_wal_insert_lsn() - '0/0')::float8,
 		(SELECT sum(n_tup_upd + n_tup_del)::float8 FROM pg_stat_user_tables WHERE schemaname = current_schema() AND relname LIKE 'uow%')`).Scan(&w.WAL, &w.Dead)
 	return w, err

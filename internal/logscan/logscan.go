@@ -22,6 +22,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/uow-go/uow/internal/pause"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -184,7 +185,7 @@ func (s *Scanner[C]) closeGap(ctx context.Context, upTo int64) (closed bool, err
 		if closed, err := s.ask(ctx, upTo); closed || err != nil {
 			return closed, err
 		}
-		if err := pause(ctx, s.source.First+time.Duration(2*try)*time.Millisecond); err != nil {
+		if err := pause.For(ctx, s.source.First+time.Duration(2*try)*time.Millisecond); err != nil {
 			return false, err
 		}
 	}
@@ -235,7 +236,7 @@ func (s *Scanner[C]) watch(upTo int64) {
 		return
 	}
 	s.watched = s.source.Background(func(ctx context.Context) {
-		for delay := 20 * time.Millisecond; pause(ctx, delay) == nil; delay = min(2*delay, 500*time.Millisecond) {
+		for delay := 20 * time.Millisecond; pause.For(ctx, delay) == nil; delay = min(2*delay, 500*time.Millisecond) {
 			if s.take(ctx) != nil {
 				return
 			}
@@ -262,14 +263,3 @@ func (s *Scanner[C]) take(ctx context.Context) error {
 }
 
 func (s *Scanner[C]) leave() { <-s.turn }
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -149,16 +149,17 @@ func TestConsumerIsChecked(t *testing.T) {
 	}
 }
 
-// A record that fails keeps a bounded number of others ahead of it.
+// A record that fails keeps a bounded number of others of its partition ahead of it,
+// whereas those of another partition go on.
 func TestRecordsAheadAreBounded(t *testing.T) {
 	c := newGroupCluster(t)
 	x, dead := newTopic(t, c), newTopic(t, c)
 	const most, all = 8, 60
 	var batch []*kgo.Record
 	for i := range all {
-		batch = append(batch, record(x.name, fmt.Sprint("k", i)))
+		batch = append(batch, record(x.name, fmt.Sprint("k", i))) // to partition 0
 	}
-	producer, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner())) // all to partition 0
+	producer, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func TestRecordsAheadAreBounded(t *testing.T) {
 	}
 	var mu sync.Mutex
 	handled := map[string]int{}
-	enough, well, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	enough, well, done, others := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	cfg := consumerConfig(x, dead, c.ListenAddrs()[0], consumer.Config{
 		Prefetch: 4, Concurrency: 4, Backoff: relay.Backoff{Min: time.Millisecond, Max: 10 * time.Millisecond}, Logger: slog.New(slog.DiscardHandler), MaxAttempts: -1,
 		Handle: func(_ context.Context, m consumer.Message) error {
@@ -178,6 +179,10 @@ func TestRecordsAheadAreBounded(t *testing.T) {
 				default:
 					return errors.New("fails")
 				}
+			}
+			if m.Key == "other" {
+				others <- struct{}{}
+				return nil
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -198,7 +203,14 @@ func TestRecordsAheadAreBounded(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- one.Run(t.Context()) }()
 	<-enough
-	<-time.After(200 * time.Millisecond) // others would come now
+	for range all { // each is received anew, and what else there is to receive with it
+		other := record(x.name, "other")
+		other.Partition = 1
+		if err := producer.ProduceSync(t.Context(), other).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		<-others
+	}
 	mu.Lock()
 	if n := len(handled); n >= most+cfg.Prefetch {
 		t.Errorf("%d records were handled ahead of the first; MaxAhead is %d", n, most)

@@ -98,7 +98,8 @@ type line struct {
 }
 
 func (p *Publisher) publishInLine(ctx context.Context, batch []outbox.Message) []relay.Result {
-	c := p.newPipeline(ctx, batch)
+	c, cancel := p.newPipeline(ctx, batch)
+	defer cancel()
 	c.expected = make([]uint64, len(batch))
 	if !p.join(c) {
 		return same(len(batch), relay.Result{Outcome: relay.Unavailable, Err: named(client.ErrConnectionClosed)})

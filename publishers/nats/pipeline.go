@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	client "github.com/nats-io/nats.go"
 
@@ -28,8 +27,8 @@ type pipeline struct {
 	batch   []outbox.Message
 	results []relay.Result
 
-	// begin is when no message is begun any more; zero: none.
-	begin time.Time
+	// begin ends when no message is begun any more.
+	begin context.Context
 	// ready are the places of messages that may be begun, and next is the place of the
 	// message behind one in its key; 0: none.
 	ready, next []int32
@@ -89,7 +88,8 @@ func (b *mailbox) take(empty []answer) []answer {
 
 // publishSingly publishes message by message.
 func (p *Publisher) publishSingly(ctx context.Context, batch []outbox.Message) []relay.Result {
-	c := p.newPipeline(ctx, batch)
+	c, cancel := p.newPipeline(ctx, batch)
+	defer cancel()
 	c.order()
 	if !p.join(c) {
 		c.stop(relay.Result{Outcome: relay.Unavailable, Err: named(client.ErrConnectionClosed)})
@@ -100,15 +100,12 @@ func (p *Publisher) publishSingly(ctx context.Context, batch []outbox.Message) [
 	return c.results
 }
 
-func (p *Publisher) newPipeline(ctx context.Context, batch []outbox.Message) *pipeline {
-	c := &pipeline{
-		p: p, ctx: ctx, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)),
+func (p *Publisher) newPipeline(ctx context.Context, batch []outbox.Message) (*pipeline, context.CancelFunc) {
+	begin, cancel := relay.FirstHalf(ctx)
+	return &pipeline{
+		p: p, ctx: ctx, begin: begin, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)),
 		writes: make(chan []int32, len(batch)), mail: mailbox{signal: make(chan struct{}, 1)},
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		c.begin = time.Now().Add(time.Until(deadline) / 2)
-	}
-	return c
+	}, cancel
 }
 
 // order finds the messages that are the first of their keys, and what follows each.
@@ -254,7 +251,7 @@ func (c *pipeline) fill() {
 func (c *pipeline) mayBegin() {
 	switch {
 	case c.rest != nil:
-	case c.ctx.Err() != nil || !c.begin.IsZero() && time.Now().After(c.begin):
+	case c.begin.Err() != nil:
 		c.rest = &relay.Result{Outcome: relay.NotTried}
 	case !c.p.conn.IsConnected():
 		c.rest = &relay.Result{Outcome: relay.Unavailable, Err: named(errNotConnected)}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/uow-go/uow/outbox"
 	"github.com/uow-go/uow/relay"
@@ -40,12 +39,8 @@ func (p *Publisher) publishBatches(ctx context.Context, batch []outbox.Message) 
 	for i := range b.results {
 		b.results[i].Outcome = relay.NotTried
 	}
-	begin := ctx
-	if deadline, ok := ctx.Deadline(); ok { // as relay.Each has it
-		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-		begin = half
-	}
+	begin, cancel := relay.FirstHalf(ctx)
+	defer cancel()
 	for next := 0; next < len(batch) && !b.ended && begin.Err() == nil; {
 		var request []int
 		if request, next = b.take(next); len(request) > 0 {
