@@ -9,6 +9,7 @@ import (
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/internal/groupcommit/grouptest"
+	"github.com/uow-go/uow/internal/pause"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -138,7 +139,7 @@ func (f *fixture) until(what string, fn func() bool) {
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
 	for !fn() {
-		if pause(ctx, 2*time.Millisecond) != nil {
+		if pause.For(ctx, 2*time.Millisecond) != nil {
 			f.Fatalf("%s: it never was", what)
 		}
 	}

@@ -72,14 +72,3 @@ func (s *Store) holders(ctx context.Context, asked map[string]bool) (map[string]
 	}
 	return now, s.do(ctx, "ask for locks", locks)
 }
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

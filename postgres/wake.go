@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/uow-go/uow/internal/pause"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -81,7 +82,7 @@ func (w *wakes) notifyOthers(s *Store) {
 			return
 		case <-w.notify:
 		}
-		if wait := own.next(time.Now()); wait > 0 && pause(w.ctx, wait) != nil {
+		if wait := own.next(time.Now()); wait > 0 && pause.For(w.ctx, wait) != nil {
 			return
 		}
 		select {
@@ -130,7 +131,7 @@ func (w *wakes) listen(ctx context.Context, s *Store) {
 			delay = time.Second
 		}
 		missed = true
-		if pause(ctx, delay) != nil {
+		if pause.For(ctx, delay) != nil {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/uow-go/uow/internal/pause"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -331,16 +332,7 @@ func (r *Relay) persist(ctx context.Context, what string, op func() error) error
 		}
 		r.cfg.Logger.WarnContext(ctx, "relay: the log failed", "cursor", r.cfg.Cursor,
 			"operation", what, "attempt", attempt, "error", err)
-		pause(ctx, wait.delay(attempt, r.cfg.Random()/2))
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		_ = pause.For(ctx, wait.delay(attempt, r.cfg.Random()/2)) // ctx is looked at above
 	}
 }
 
