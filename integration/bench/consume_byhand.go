@@ -81,7 +81,11 @@ func (s *site) eachBatch(ctx context.Context, size int, handled *countdown, hand
 		if err := found.Error(); err != nil || len(batch) == 0 {
 			return err
 		}
-		if err := handle(ctx, batch); err != nil {
+		err = handle(ctx, batch)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		for _, m := range batch {
@@ -102,4 +106,4 @@ func (s *site) handConsumer(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // idOf is the id that a message is remembered by.
-func idOf(m jetstream.Msg) string { return m.Headers().Get(jetstream.MsgIDHeader) }
+func idOf(m jetstream.Msg) string { return m.Headers().Get(ceID) }

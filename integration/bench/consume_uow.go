@@ -28,7 +28,10 @@ func openPostgresWith(ctx context.Context, where string, cfg uow.Config) (*uow.D
 		return nil, nil, err
 	}
 	db, err := postgres.Options{MaxConns: Conns}.Open(ctx, where, cfg)
-	return db, beside, err
+	if err != nil {
+		return nil, nil, errors.Join(err, beside.Close())
+	}
+	return db, beside, nil
 }
 
 func openSQLiteWith(ctx context.Context, where string, cfg uow.Config) (*uow.DB, *sql.DB, error) {
@@ -38,7 +41,10 @@ func openSQLiteWith(ctx context.Context, where string, cfg uow.Config) (*uow.DB,
 		return nil, nil, err
 	}
 	db, err := sqlite.Open(ctx, file, cfg)
-	return db, beside, err
+	if err != nil {
+		return nil, nil, errors.Join(err, beside.Close())
+	}
+	return db, beside, nil
 }
 
 func atCommit(_ *consumer.Config, i *inbox.Config) { i.Claim = inbox.AtCommit }
