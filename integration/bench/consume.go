@@ -111,7 +111,10 @@ func (h *handling) measure(ctx context.Context, n int, handled *countdown) (Resu
 	}
 	result := Result{Units: n, Elapsed: time.Since(start)}
 	stop()
-	return result, errors.Join(err, <-done)
+	if failed := <-done; failed != nil && !errors.Is(failed, context.Canceled) {
+		err = errors.Join(err, failed)
+	}
+	return result, err
 }
 
 // acknowledged waits until the server knows of all acknowledgements, which are not answered.

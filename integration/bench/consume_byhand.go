@@ -48,14 +48,10 @@ func (s *site) eachMessage(ctx context.Context, workers int, handled *countdown,
 // work handles what comes by a queue.
 func work(ctx context.Context, queue <-chan jetstream.Msg, handled *countdown, handle func(ctx context.Context, m jetstream.Msg) error) error {
 	for m := range queue {
-		err := handle(ctx, m)
-		if ctx.Err() != nil {
-			return nil
+		if err := handle(ctx, m); err != nil {
+			return err
 		}
-		if err == nil {
-			err = m.Ack()
-		}
-		if err != nil {
+		if err := m.Ack(); err != nil {
 			return err
 		}
 		handled.done(1)
@@ -81,11 +77,7 @@ func (s *site) eachBatch(ctx context.Context, size int, handled *countdown, hand
 		if err := found.Error(); err != nil || len(batch) == 0 {
 			return err
 		}
-		err = handle(ctx, batch)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if err := handle(ctx, batch); err != nil {
 			return err
 		}
 		for _, m := range batch {
