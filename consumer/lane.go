@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uow-go/uow/relay"
@@ -19,7 +20,8 @@ type runner struct {
 	slots   chan struct{}   // full while as many are being handled as may be
 
 	lanesDone sync.WaitGroup
-	left      chan struct{} // full when something has been released
+	ready     atomic.Int64  // how many wait for a slot
+	left      chan struct{} // full when there may be room, or too little to do
 
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -32,9 +34,9 @@ type lane struct{ waiting []*Delivery }
 // receive goes on until ctx ends.
 func (r *runner) receive(ctx context.Context) {
 	wait, _ := relay.Backoff{Min: 50 * time.Millisecond, Max: 5 * time.Second}.Resolve()
-	failures := 0
+	failures, more := 0, false
 	for ctx.Err() == nil {
-		room := r.room()
+		room := r.room(more)
 		if room <= 0 {
 			select {
 			case <-ctx.Done():
@@ -46,6 +48,7 @@ func (r *runner) receive(ctx context.Context) {
 		for _, d := range deliveries {
 			r.accept(d)
 		}
+		more = len(deliveries) < room
 		if err == nil {
 			failures = 0
 			continue
@@ -59,10 +62,18 @@ func (r *runner) receive(ctx context.Context) {
 	}
 }
 
-func (r *runner) room() int {
+// room is how many deliveries may come; 0 while it is better to wait. To ask a broker for one
+// costs about as much as to ask it for many, so that is not done for a few as long as
+// handlers have enough to do. But where more may be on its way of what it was asked for
+// before, it is received: nobody extends it until then.
+func (r *runner) room(more bool) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.cfg.Prefetch - len(r.held)
+	room := r.cfg.Prefetch - len(r.held)
+	if !more && room < r.cfg.Prefetch/4 && int(r.ready.Load()) >= r.cfg.Concurrency {
+		return 0
+	}
+	return room
 }
 
 // accept puts a delivery into its lane.
@@ -111,6 +122,11 @@ func (r *runner) release(d *Delivery) {
 	if d.Released != nil {
 		d.Released()
 	}
+	r.look()
+}
+
+// look has the receiver look for room.
+func (r *runner) look() {
 	select {
 	case r.left <- struct{}{}:
 	default:

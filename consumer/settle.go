@@ -47,14 +47,10 @@ func (r *runner) settle(d *Delivery) bool {
 
 // attempt runs the handler, unless Run is to stop or the delivery is void.
 func (r *runner) attempt(d *Delivery, m Message) (ran bool, took time.Duration, err error) {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-r.stopped:
-		return false, 0, nil
-	case <-d.ended():
+	if !r.takeSlot(d) {
 		return false, 0, nil
 	}
+	defer func() { <-r.slots }()
 	if isClosed(r.stopped) || isClosed(d.ended()) {
 		return false, 0, nil
 	}
@@ -72,6 +68,23 @@ func (r *runner) attempt(d *Delivery, m Message) (ran bool, took time.Duration, 
 	}()
 	err = <-done
 	return true, time.Since(began), err
+}
+
+// takeSlot waits until a message may be handled, and reports whether it may.
+func (r *runner) takeSlot(d *Delivery) bool {
+	r.ready.Add(1)
+	defer func() {
+		if int(r.ready.Add(-1)) < r.cfg.Concurrency {
+			r.look()
+		}
+	}()
+	select {
+	case r.slots <- struct{}{}:
+		return true
+	case <-r.stopped:
+	case <-d.ended():
+	}
+	return false
 }
 
 func (r *runner) acknowledge(d *Delivery, m Message, took time.Duration) {

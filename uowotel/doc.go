@@ -1,5 +1,5 @@
-// Package uowotel reports units of work, relays and inboxes to OpenTelemetry: a span
-// for each unit, metrics, and the trace context in the messages of the outbox.
+// Package uowotel reports units of work, relays, consumers and inboxes to OpenTelemetry:
+// a span for each unit, metrics, and the trace context in the messages of the outbox.
 //
 //	telemetry, err := uowotel.New(uowotel.Config{})
 //	db, err := sqlite.Open(ctx, "bank.db", uow.Config{Observers: []uow.Observer{telemetry}, …})
@@ -9,6 +9,11 @@
 //		Log: log, Observer: telemetry.Relay("default"),
 //		Publisher: telemetry.Publisher("default", publisher),
 //	})
+//
+// And where the messages come to, with the Config of any broker's consumer:
+//
+//	in, err := inbox.New(db, records, inbox.Config{Consumer: "mailer", Observer: telemetry.Inbox()})
+//	cfg := consumer.Config{Handle: in.Handler(…), Observer: telemetry.Consumer("mailer")}
 //
 // # Spans
 //
@@ -63,12 +68,20 @@
 //	                                         duplicate, failed, invalid, too_old, gap or late
 //	uow.inbox.lag             histogram, s   from a message's time to the end of its handling
 //	uow.inbox.missing         counter        messages that streams lacked before one handled
+//	uow.consumer.attempts     counter        of a broker's consumer, by uow.delivery.outcome: handled
+//	                                         (and acknowledged), failed (and tried again),
+//	                                         refused, or kept, where refused messages have no
+//	                                         place and are tried again after long
+//	uow.consumer.process.duration histogram, s handlers of messages that were handled
+//	uow.consumer.lag          histogram, s   from a message's time to its acknowledgement
 //
 // Those of units have uow.unit.name and db.system.name where known, and uow.view
 // where they are views, which are committed when they went well; duration and
 // attempts have uow.outcome (committed, rolled_back, conflict, duplicate, in_doubt),
 // and the duration of units that were not committed has error.type. Those of relays
-// and the outbox have uow.cursor, and those of inboxes uow.consumer. None has data or ids of aggregates, so that their
-// number is bounded by the program and not by its data: keep names of units
+// and the outbox have uow.cursor, and those of inboxes and consumers uow.consumer.
+// Attempts that did not go well have error.type: malformed, invalid, too_old, gap,
+// late, timeout, canceled or _OTHER. None has data or ids of aggregates, so that
+// their number is bounded by the program and not by its data: keep names of units
 // constant.
 package uowotel

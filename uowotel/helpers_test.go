@@ -3,6 +3,7 @@ package uowotel_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -193,6 +194,34 @@ func (b *bench) wantValues(name string, want map[string]float64) {
 			b.Errorf("%s{%s} is %v, want %v; all: %v", name, labels, got[labels], value, got)
 		}
 	}
+}
+
+// wantAll demands all of a metric's values.
+func (b *bench) wantAll(name string, want map[string]float64) {
+	b.Helper()
+	if got := b.values(name); !maps.Equal(got, want) {
+		b.Errorf("%s is %v, want %v", name, got, want)
+	}
+}
+
+// sum is what a histogram of a consumer has added up.
+func (b *bench) sum(name, consumer string) float64 {
+	b.Helper()
+	var all metricdata.ResourceMetrics
+	if err := b.metrics.Collect(context.Background(), &all); err != nil {
+		b.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			data, ok := m.Data.(metricdata.Histogram[float64])
+			for _, p := range data.DataPoints {
+				if ok && m.Name == name && labels(p.Attributes) == "uow.consumer="+consumer {
+					return p.Sum
+				}
+			}
+		}
+	}
+	return 0
 }
 
 // attribute returns the value of one as text, "" when it is missing.

@@ -26,6 +26,12 @@ type inboxInstruments struct {
 	missing       metric.Int64Counter
 }
 
+// consumerInstruments are the metrics of consumers.
+type consumerInstruments struct {
+	attempts     metric.Int64Counter
+	process, lag metric.Float64Histogram
+}
+
 // instruments makes them, and collects what goes wrong.
 type instruments struct {
 	meter metric.Meter
@@ -75,6 +81,14 @@ func (i *instruments) ofInboxes() inboxInstruments {
 		duration: i.seconds("uow.inbox.delivery.duration", "Duration of deliveries to the inbox.", fast()),
 		lag:      i.seconds("uow.inbox.lag", "Time from a message's creation to the end of its handling.", slow()),
 		missing:  i.counter("uow.inbox.missing", "{message}", "Messages that were missing of streams before one that was handled."),
+	}
+}
+
+func (i *instruments) ofConsumers() consumerInstruments {
+	return consumerInstruments{
+		attempts: i.counter("uow.consumer.attempts", "{attempt}", "Attempts to handle messages, and what came of them."),
+		process:  i.seconds("uow.consumer.process.duration", "Duration of the handlers of messages that were handled.", fast()),
+		lag:      i.seconds("uow.consumer.lag", "Time from a unit to the acknowledgement of its message by the consumer.", slow()),
 	}
 }
 

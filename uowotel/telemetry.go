@@ -28,7 +28,7 @@ type Config struct {
 }
 
 // Telemetry reports to OpenTelemetry. It is a uow.Observer for any number of DBs of
-// one System, and makes what relays need.
+// one System, and makes what relays, inboxes and consumers need.
 type Telemetry struct {
 	tracer     trace.Tracer
 	meter      metric.Meter
@@ -37,6 +37,7 @@ type Telemetry struct {
 	units      unitInstruments
 	relays     relayInstruments
 	inboxes    inboxInstruments
+	consumers  consumerInstruments
 }
 
 const scope = "github.com/uow-go/uow/uowotel"
@@ -58,7 +59,7 @@ func New(cfg Config) (*Telemetry, error) {
 		t.common = append(t.common, semconv.DBSystemNameKey.String(cfg.System))
 	}
 	i := &instruments{meter: t.meter}
-	t.units, t.relays, t.inboxes = i.ofUnits(), i.ofRelays(), i.ofInboxes()
+	t.units, t.relays, t.inboxes, t.consumers = i.ofUnits(), i.ofRelays(), i.ofInboxes(), i.ofConsumers()
 	if i.err != nil {
 		return nil, fmt.Errorf("uowotel: %w", i.err)
 	}

@@ -18,10 +18,13 @@ func opened(publish func(ctx context.Context) error) (func(context.Context) erro
 
 // rawMessages makes messages before anything is measured: they only have an id, or what
 // uow's publisher sends.
-func (s *site) rawMessages(n int, event bool) []*nats.Msg {
+func (s *site) rawMessages(n int, event bool) []*nats.Msg { return s.rawMessagesOf(n, keys, event) }
+
+// rawMessagesOf is rawMessages with another number of aggregates.
+func (s *site) rawMessagesOf(n, keys int, event bool) []*nats.Msg {
 	messages := make([]*nats.Msg, n)
 	for i := range messages {
-		key, payload := newParcel(i)
+		key, payload := newParcelOf(i, keys)
 		m := &nats.Msg{Subject: s.stream, Data: payload, Header: nats.Header{nats.MsgIdHdr: {parcelID(i)}}}
 		if event {
 			for name, value := range map[string]string{

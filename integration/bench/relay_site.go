@@ -171,10 +171,13 @@ const keys = 10_000
 const parcelSize = 300
 
 // newParcel returns the key and the payload of a message.
-func newParcel(number int) (key string, payload []byte) {
+func newParcel(number int) (key string, payload []byte) { return newParcelOf(number, keys) }
+
+// newParcelOf is newParcel with another number of aggregates.
+func newParcelOf(number, keys int) (key string, payload []byte) {
 	x := uint64(number) * 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	p := parcel{Number: number, Key: fmt.Sprintf("account-%06d", (x^x>>27)%keys)}
+	p := parcel{Number: number, Key: accountID(int((x ^ x>>27) % uint64(keys)))}
 	payload, _ = json.Marshal(p) // has nothing that can fail
 	p.Text = strings.Repeat("m", parcelSize-len(payload))
 	payload, _ = json.Marshal(p)

@@ -1,27 +1,19 @@
 package consumers_test
 
 import (
-	"bufio"
-	"context"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
-
-	"github.com/uow-go/uow"
-	"github.com/uow-go/uow/inbox"
-	"github.com/uow-go/uow/outbox"
 )
 
-// TestP24_KilledConsumers lets one process commit events and relay them, and kills the
-// other, which consumes them, at moments of chance. In the end the effects are compared
-// with the outbox.
+// TestP24_KilledConsumers lets one process commit events and relay them, and another consume
+// them, and kills one of them, or both, at moments of chance. In the end the effects are
+// compared with the outbox, and the outbox with what was to be committed.
 func TestP24_KilledConsumers(t *testing.T) {
 	for _, kind := range []string{"nats", "rabbitmq", "redis", "kafka"} {
 		t.Run(kind, func(t *testing.T) {
@@ -30,191 +22,151 @@ func TestP24_KilledConsumers(t *testing.T) {
 				seed = rand.Uint64()
 			}
 			t.Logf("-seed %d", seed)
-			killConsumers(t, findBroker(t, kind), rand.New(rand.NewPCG(seed, 0)))
+			newScene(t, findBroker(t, kind), rand.New(rand.NewPCG(seed, 0))).play()
 		})
 	}
 }
 
-func killConsumers(t *testing.T, b broker, chance *rand.Rand) {
+// scene is a producer and a consumer, and what those before them have said.
+type scene struct {
+	*testing.T
+	broker             broker
+	chance             *rand.Rand
+	bank, shop         string
+	producer, consumer *process // nil while there is none
+	producers          int      // how many there were
+
+	last      int             // the last unit that was begun
+	committed int             // the last unit that was said to be committed
+	done      map[string]bool // events that were said to have their effect
+
+	inUnits, inHandlers, again, gaps int
+}
+
+func newScene(t *testing.T, b broker, chance *rand.Rand) *scene {
 	dir := t.TempDir()
-	bank, shop := filepath.Join(dir, "bank.db"), filepath.Join(dir, "shop.db")
-	producer := start(t, b, "produce", bank)
-	producer.until(t, "the producer", func(said []string) bool { return slices.Contains(said, "produced") })
+	return &scene{
+		T: t, broker: b, chance: chance, bank: filepath.Join(dir, "bank.db"), shop: filepath.Join(dir, "shop.db"),
+		last: -1, committed: -1, done: map[string]bool{},
+	}
+}
 
-	const events = units - units/5
-	inHandlers, gaps := 0, 0
-	done := map[string]bool{}
-	for round := range *rounds + 1 {
-		c, more := start(t, b, "consume", shop), 1+chance.IntN(2*events/(*rounds+1))
-		c.until(t, "the consumer", func(said []string) bool {
-			if round < *rounds {
-				return len(said) >= more
-			}
-			fresh := 0
-			for _, line := range said {
-				if id, ok := strings.CutPrefix(line, "done "); ok && !done[id] {
-					fresh++
-				}
-			}
-			return len(done)+fresh >= events
-		})
-		if round < *rounds {
-			c.end(t, os.Kill)
+// play kills the consumer, the producer, and both, again and again; then nobody is killed
+// any more, and all comes to its end.
+func (s *scene) play() {
+	share := max(units/(*rounds+1), 2) // of the units, for each round; two have an event
+	first := s.chance.IntN(3)
+	for round := range *rounds {
+		s.startMissing()
+		s.producer.grant(s.T, share)
+		more := 1 + s.chance.IntN(share-(share+4)/5)
+		victims := (first + round) % 3
+		if victims == 1 || victims == 2 && s.chance.IntN(2) == 0 {
+			s.producer.until(s.T, "the producer", heard(s.producer, more, s.allProduced))
 		} else {
-			c.end(t, syscall.SIGTERM)
+			s.consumer.until(s.T, "the consumer", heard(s.consumer, more, s.allDone))
 		}
-		open := map[string]bool{}
-		for _, line := range c.lines() {
-			what, id, _ := strings.Cut(line, " ")
-			switch what {
-			case "handling":
-				open[id] = true
-			case "done":
-				delete(open, id)
-				done[id] = true
-			case "gap":
-				gaps++
-			case "failed":
-				t.Errorf("an event was refused: %s", id)
-			}
+		if victims != 0 {
+			s.endProducer(os.Kill)
 		}
-		inHandlers += len(open)
+		if victims != 1 {
+			s.endConsumer(os.Kill)
+		}
 	}
-	producer.end(t, syscall.SIGTERM)
-	t.Logf("%d processes died in %d handlers; %d events came too early", *rounds, inHandlers, gaps)
-	if gaps > 0 {
-		t.Errorf("events came before those that they follow %d times, with one consumer", gaps)
+	s.startMissing()
+	s.producer.grant(s.T, units)
+	s.producer.until(s.T, "the producer", s.allProduced)
+	s.consumer.until(s.T, "the consumer", s.allDone)
+	s.endConsumer(syscall.SIGTERM)
+	s.endProducer(syscall.SIGTERM)
+	s.Logf("%d rounds: producers died in %d units, consumers in %d handlers; %d events came again, %d too early",
+		*rounds, s.inUnits, s.inHandlers, s.again, s.gaps)
+	if s.gaps > 0 {
+		s.Errorf("events came before those that they follow %d times, with one consumer", s.gaps) // which every broker promises
 	}
-	compare(t, bank, shop, events)
+	compare(s.T, s.bank, s.shop)
 }
 
-// compare demands that the effects are those of the outbox, once and in order.
-func compare(t *testing.T, bank, shop string, events int) {
-	ctx := t.Context()
-	from, _, err := openBank(ctx, bank)
-	if err != nil {
-		t.Fatal(err)
+// startMissing starts what was killed.
+func (s *scene) startMissing() {
+	if s.producer == nil {
+		s.producer = start(s.T, s.broker, "produce", s.bank)
+		s.producer.until(s.T, "the producer", func(said []string) bool { return len(said) > 0 }) // it makes what is consumed
+		s.producers++
 	}
-	defer from.Close()
-	log, err := outbox.Of(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string][]string{}
-	for after := int64(0); ; {
-		batch, next, err := log.Scan(ctx, outbox.Query{After: after, Limit: 100})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range batch {
-			want[m.AggregateID] = append(want[m.AggregateID], m.ID)
-		}
-		if next == after {
-			break
-		}
-		after = next
-	}
-	to, records, journals, err := openShop(ctx, shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer to.Close()
-	n := 0
-	err = to.View(ctx, func(ctx context.Context, v *uow.View) error {
-		for j, err := range journals.From(v).All(ctx, uow.Query{}) {
-			if err != nil {
-				return err
-			}
-			n += len(j.Events)
-			if !slices.Equal(j.Events, want[j.ID]) {
-				t.Errorf("account %s has the effects of %v; its events are %v", j.ID, j.Events, want[j.ID])
-			}
-		}
-		return nil
-	})
-	marks, _, countErr := records.Count(ctx, to, "shop")
-	if err != nil || countErr != nil || n != events || marks != events || len(want) != accounts {
-		t.Errorf("of %d events of %d accounts %d have effects, and %d marks; %v, %v", events, len(want), n, marks, err, countErr)
-	}
-	if _, _, err := records.List(ctx, to, inbox.Filter{Consumer: "shop", Limit: 1}); err != nil {
-		t.Error(err)
+	if s.consumer == nil {
+		s.consumer = start(s.T, s.broker, "consume", s.shop)
 	}
 }
 
-// process is one that says what it does.
-type process struct {
-	cmd   *exec.Cmd
-	read  chan struct{} // closed when it has said its last
-	heard chan struct{} // full when it has said something
-
-	mu   sync.Mutex
-	said []string
+// heard is when a process has said so many more lines than now, or there is no more to say.
+func heard(p *process, more int, all func(said []string) bool) func(said []string) bool {
+	more += len(p.lines())
+	return func(said []string) bool { return len(said) >= more || all(said) }
 }
 
-func start(t *testing.T, b broker, role, database string) *process {
-	t.Helper()
-	p := &process{read: make(chan struct{}), heard: make(chan struct{}, 1)}
-	p.cmd = exec.CommandContext(t.Context(), os.Args[0])
-	p.cmd.Env = append(os.Environ(), child+"="+strings.Join([]string{role, b.kind, b.address, b.name, database}, "\n"))
-	if testing.Verbose() {
-		p.cmd.Stderr = os.Stderr
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.read)
-		for r := bufio.NewReader(out); ; {
-			line, err := r.ReadString('\n')
-			if err != nil { // what is cut off was not said
-				return
-			}
-			p.mu.Lock()
-			p.said = append(p.said, strings.TrimSpace(line))
-			p.mu.Unlock()
-			select {
-			case p.heard <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	return p
-}
+func (s *scene) allProduced(said []string) bool { return slices.Contains(said, "produced") }
 
-func (p *process) lines() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.said)
-}
-
-// until waits for what a process says.
-func (p *process) until(t *testing.T, who string, enough func(said []string) bool) {
-	t.Helper()
-	late := time.NewTimer(2 * time.Minute)
-	defer late.Stop()
-	for !enough(p.lines()) {
-		select {
-		case <-p.heard:
-		case <-p.read:
-			if !enough(p.lines()) {
-				t.Fatalf("%s has ended: %v", who, p.cmd.Wait())
-			}
-		case <-late.C:
-			t.Fatalf("%s does not come to an end; it has said %d lines", who, len(p.lines()))
+// allDone is when each event has had its effect, as this consumer and those before it say.
+func (s *scene) allDone(said []string) bool {
+	fresh := map[string]bool{}
+	for _, line := range said {
+		if id, ok := strings.CutPrefix(line, "done "); ok && !s.done[id] {
+			fresh[id] = true
 		}
 	}
+	return len(s.done)+len(fresh) >= events
 }
 
-// end ends a process, and waits for that.
-func (p *process) end(t *testing.T, by os.Signal) {
-	t.Helper()
-	_ = p.cmd.Process.Signal(by)
-	<-p.read
-	if err := p.cmd.Wait(); err != nil && by != os.Kill {
-		t.Errorf("a process ended with %v", err)
+// endProducer ends the producer. What it has said to be committed must be there for the
+// next, and nothing else that was not begun.
+func (s *scene) endProducer(by os.Signal) {
+	s.producer.end(s.T, by)
+	open := false
+	for _, line := range s.producer.lines() {
+		what, which, _ := strings.Cut(line, " ")
+		n, _ := strconv.Atoi(which)
+		switch what {
+		case "resumes":
+			if n <= s.committed || n > s.last+1 {
+				s.Errorf("producer %d goes on with unit %d; before it %d was committed last, and %d begun", s.producers, n, s.committed, s.last)
+			}
+		case "begun":
+			s.last, open = n, true
+		case "committed":
+			s.committed, open = n, false
+		case "undone":
+			open = false
+		case "parked":
+			s.Errorf("an event was not published: %s", which)
+		}
 	}
+	if s.producer = nil; open {
+		s.inUnits++
+	}
+}
+
+// endConsumer ends the consumer, and counts what it has said.
+func (s *scene) endConsumer(by os.Signal) {
+	s.consumer.end(s.T, by)
+	open := map[string]bool{}
+	for _, line := range s.consumer.lines() {
+		what, id, _ := strings.Cut(line, " ")
+		switch what {
+		case "handling":
+			open[id] = true
+		case "done":
+			delete(open, id)
+			if s.done[id] {
+				s.again++
+			}
+			s.done[id] = true
+		case "gap":
+			s.gaps++
+		case "failed":
+			s.Errorf("an event was refused: %s", id)
+		}
+	}
+	s.consumer = nil
+	s.inHandlers += len(open)
 }

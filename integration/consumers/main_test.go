@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	rounds   = flag.Int("rounds", 6, "how often the consumer is killed, for each broker")
+	rounds   = flag.Int("rounds", 6, "how often one or both are killed, for each broker")
 	seedFlag = flag.Uint64("seed", 0, "the seed of chance; 0 for a new one")
 )
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/uow-go/uow"
@@ -18,17 +19,20 @@ import (
 // account is an aggregate whose events are published.
 type account struct {
 	uow.Events
-	ID      string
-	Balance int
+	ID   string
+	Unit int // the last that has changed it
 }
 
-type deposited struct{ Amount int }
+type deposited struct{ Unit int }
 
 // What the producer commits. Every fifth unit is rolled back.
 const (
 	accounts = 7
 	units    = 400
+	events   = units - units/5
 )
+
+func rolledBack(unit int) bool { return unit%5 == 4 }
 
 func openBank(ctx context.Context, path string) (*uow.DB, *uow.Collection[account], error) {
 	all := uow.NewCollection[account]("accounts")
@@ -36,7 +40,8 @@ func openBank(ctx context.Context, path string) (*uow.DB, *uow.Collection[accoun
 	return db, all, err
 }
 
-// produce commits events and relays them until it is told to end.
+// produce goes on with the units where the process before it was killed, one for each byte
+// that it reads, and relays their events until it is told to end. It says what it does.
 func produce(ctx context.Context, b broker, path string) error {
 	db, all, err := openBank(ctx, path)
 	if err != nil {
@@ -52,42 +57,91 @@ func produce(ctx context.Context, b broker, path string) error {
 	if err != nil {
 		return err
 	}
-	r, err := relay.New(relay.Config{Log: log, Publisher: p, BatchSize: 20})
+	r, err := relay.New(relay.Config{Log: log, Publisher: p, BatchSize: 20, Lease: 500 * time.Millisecond, Observer: sayRelayed{}})
 	if err != nil {
 		return err
 	}
 	relayed := make(chan error, 1)
 	go func() { relayed <- r.Run(ctx) }()
+	if err := produceUnits(ctx, db, all); err != nil {
+		return err
+	}
+	return <-relayed
+}
+
+func produceUnits(ctx context.Context, db *uow.DB, all *uow.Collection[account]) error {
+	next, err := nextUnit(ctx, db, all)
+	if err != nil {
+		return err
+	}
+	fmt.Println("resumes", next)
 	undo := errors.New("this one is rolled back")
-	for n := range units {
+	for n := next; n < units; n++ {
+		if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+			return err
+		}
 		err := db.Do(ctx, func(ctx context.Context, u *uow.Unit) error {
-			found, err := all.In(u).GetMany(ctx, fmt.Sprint(n%accounts))
-			if err != nil {
+			fmt.Println("begun", n)
+			if err := deposit(ctx, all.In(u), n); err != nil {
 				return err
 			}
-			var one *account
-			if len(found) == 1 {
-				one = found[0]
-			} else {
-				one = &account{ID: fmt.Sprint(n % accounts)}
-				if err := all.In(u).Add(one); err != nil {
-					return err
-				}
-			}
-			one.Balance++
-			one.Record(deposited{Amount: 1})
-			if n%5 == 4 {
+			<-time.After(time.Duration(rand.IntN(3)) * time.Millisecond) // in which it may be killed
+			if rolledBack(n) {
 				return undo
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, undo) {
+		switch {
+		case err == nil:
+			fmt.Println("committed", n)
+		case errors.Is(err, undo):
+			fmt.Println("undone", n)
+		default:
 			return err
 		}
 	}
 	fmt.Println("produced")
-	return <-relayed
+	return nil
 }
+
+// nextUnit is the one after the last that was committed.
+func nextUnit(ctx context.Context, db *uow.DB, all *uow.Collection[account]) (next int, err error) {
+	err = db.View(ctx, func(ctx context.Context, v *uow.View) error {
+		for a, err := range all.From(v).All(ctx, uow.Query{}) {
+			if err != nil {
+				return err
+			}
+			next = max(next, a.Unit+1)
+		}
+		return nil
+	})
+	return next, err
+}
+
+// deposit changes the account of a unit.
+func deposit(ctx context.Context, in *uow.Repository[account], unit int) error {
+	id := fmt.Sprint(unit % accounts)
+	found, err := in.GetMany(ctx, id)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		found = []*account{{ID: id}}
+		if err := in.Add(found[0]); err != nil {
+			return err
+		}
+	}
+	found[0].Unit = unit
+	found[0].Record(deposited{Unit: unit})
+	return nil
+}
+
+// sayRelayed says what the broker has confirmed.
+type sayRelayed struct{}
+
+func (sayRelayed) Delivered(m outbox.Message, _ time.Duration) { fmt.Println("relayed", m.ID) }
+func (sayRelayed) Failed(outbox.Message, int, relay.Result)    {}
+func (sayRelayed) Parked(m outbox.Message, reason string)      { fmt.Println("parked", m.ID, reason) }
 
 // journal is the effects of the events of an account, in their order.
 type journal struct {

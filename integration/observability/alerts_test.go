@@ -118,6 +118,29 @@ func scenarios() []scenario {
 			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="handled"} 0+10x60
 			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="mailer",uow_inbox_outcome="too_old"} _x55 1x5`,
 			map[string]string{"UowInboxForgets": "mailer"}},
+		{"consumers handle, one attempt in eleven fails, and long ago some was refused", `
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="handled"} 0+10x60
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="failed",error_type="_OTHER"} 0+1x60
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="refused",error_type="_OTHER"} 2x60`,
+			nil},
+		{"the first message ever is refused", `
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="handled"} 0+10x60
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="refused",error_type="malformed"} _x55 1x5`,
+			map[string]string{"UowMessagesRefused": "mailer"}},
+		{"more is refused", `
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="refused",error_type="_OTHER"} 1x50 2x9
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="handled"} 0+10x60`,
+			map[string]string{"UowMessagesRefused": "mailer"}},
+		{"a message is kept, and tried again each hour", `
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="kept",error_type="_OTHER"} _x5 1x54
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="handled"} 0+10x60`,
+			map[string]string{"UowMessagesKept": "mailer"}},
+		{"a consumer without an inbox fails, and one with an inbox that says so", `
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="failed",error_type="_OTHER"} 0+10x60
+			uow_consumer_attempts_total{job="bank",uow_consumer="mailer",uow_delivery_outcome="handled"} 0+5x60
+			uow_consumer_attempts_total{job="bank",uow_consumer="books",uow_delivery_outcome="failed",error_type="gap"} 0+10x60
+			uow_inbox_delivery_duration_seconds_count{job="bank",uow_consumer="books",uow_inbox_outcome="duplicate"} 0+10x60`,
+			map[string]string{"UowConsumerFails": "mailer"}},
 	}
 }
 

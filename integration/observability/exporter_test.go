@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/consumer"
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/inbox"
 	"github.com/uow-go/uow/memory"
@@ -106,6 +108,7 @@ func runUnits(t *testing.T, telemetry *uowotel.Telemetry) {
 		})
 	}
 	runInbox(t, db, records, telemetry)
+	runConsumer(t, telemetry)
 	runRelay(t, db, telemetry)
 }
 
@@ -121,6 +124,58 @@ func runInbox(t *testing.T, db *uow.DB, records *inbox.Records, telemetry *uowot
 		t.Fatal(err)
 	}
 }
+
+// runConsumer handles a message, and refuses what is none.
+func runConsumer(t *testing.T, telemetry *uowotel.Telemetry) {
+	t.Helper()
+	cfg, err := consumer.Config{
+		Handle:   func(context.Context, consumer.Message) error { return nil },
+		Observer: telemetry.Consumer("mailer"), Logger: slog.New(slog.DiscardHandler),
+	}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := &twoDeliveries{settled: make(chan struct{}, 2)}
+	done := make(chan error)
+	go func() { done <- consumer.NewRunner(cfg, s, 0).Run(ctx) }()
+	<-s.settled
+	<-s.settled
+	cancel() // Run ends when both have been reported
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// twoDeliveries is a broker that has a message, and one that is malformed.
+type twoDeliveries struct {
+	consumer.Source
+	given   bool
+	settled chan struct{}
+}
+
+func (s *twoDeliveries) Receive(ctx context.Context, _ int) ([]*consumer.Delivery, error) {
+	if s.given {
+		<-ctx.Done()
+		return nil, nil
+	}
+	s.given = true
+	message := consumer.Message{Message: outbox.Message{ID: "m", CreatedAt: time.Now()}}
+	return []*consumer.Delivery{{Message: message}, {Malformed: consumer.ErrMalformed}}, nil
+}
+
+func (s *twoDeliveries) Ack(context.Context, *consumer.Delivery) error {
+	s.settled <- struct{}{}
+	return nil
+}
+
+func (s *twoDeliveries) Refuse(context.Context, *consumer.Delivery, error) error {
+	s.settled <- struct{}{}
+	return nil
+}
+
+func (s *twoDeliveries) Return(context.Context, []*consumer.Delivery) error { return nil }
 
 func named(db *uow.DB) *uow.DB { return db.With(uow.UnitOptions{Name: "open account"}) }
 

@@ -5,8 +5,8 @@
 //
 // It needs a PostgreSQL and a MySQL or MariaDB server (-postgres, -mysql), on which it
 // makes schemas and databases whose names begin with uow_bench_, and drops them; the
-// part about relays needs a NATS server with JetStream (NATS_URL), and does the same
-// with streams.
+// parts about relays and consumers need a NATS server with JetStream (NATS_URL), and do
+// the same with streams.
 // A database that does not have at the end what was counted ends it with an error.
 package main
 
@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,18 +27,19 @@ import (
 )
 
 type config struct {
-	store, postgres, mysql, dir string
-	rounds, messages, backlog   int
-	time, delay                 time.Duration
-	callers                     []int
+	store, postgres, mysql, dir         string
+	rounds, messages, consumed, backlog int
+	time, delay                         time.Duration
+	callers                             []int
 }
 
 func main() {
 	var cfg config
 	var callers string
-	flag.StringVar(&cfg.store, "store", "all", "postgres, sqlite, mysql, tracking, relay or all")
+	flag.StringVar(&cfg.store, "store", "all", "postgres, sqlite, mysql, tracking, relay, consume or all")
 	flag.IntVar(&cfg.rounds, "rounds", 5, "rounds, in which all variants take turns; the median counts")
 	flag.IntVar(&cfg.messages, "messages", 100_000, "messages that wait for relays")
+	flag.IntVar(&cfg.consumed, "consumed", 4000, "messages that wait for consumers")
 	flag.IntVar(&cfg.backlog, "backlog", 0, "only drain so many messages, such as 5000000, from PostgreSQL, and watch; 0: don't")
 	flag.DurationVar(&cfg.time, "time", 500*time.Millisecond, "duration of one run")
 	flag.StringVar(&callers, "callers", "1,8,32,256", "numbers of callers")
@@ -91,7 +93,7 @@ func run(ctx context.Context, cfg config) error {
 		}
 		ran = append(ran, p.comparisons...)
 	}
-	bench.ReportMarks(os.Stdout, append(bench.Marks(codec), bench.RelayMarks()...), ran)
+	bench.ReportMarks(os.Stdout, slices.Concat(bench.Marks(codec), bench.RelayMarks(), bench.ConsumeMarks()), ran)
 	fmt.Printf("\nIt took %v.\n", time.Since(start).Round(time.Second))
 	return nil
 }
@@ -100,15 +102,16 @@ func run(ctx context.Context, cfg config) error {
 func prepare(ctx context.Context, cfg config) (plans []*plan, err error) {
 	known := map[string]func(context.Context, config) (*plan, error){
 		"postgres": postgres, "sqlite": sqlite, "mysql": mysql, "tracking": tracking, "relay": relay,
+		"consume": consume,
 	}
 	names := []string{cfg.store}
 	if cfg.store == "all" {
-		names = []string{"postgres", "mysql", "sqlite", "tracking", "relay"}
+		names = []string{"postgres", "mysql", "sqlite", "tracking", "relay", "consume"}
 	}
 	for _, name := range names {
 		plan, ok := known[name]
 		if !ok {
-			return plans, fmt.Errorf("-store: %q: want postgres, sqlite, mysql, tracking, relay or all", name)
+			return plans, fmt.Errorf("-store: %q: want postgres, sqlite, mysql, tracking, relay, consume or all", name)
 		}
 		p, err := plan(ctx, cfg)
 		if err != nil {
