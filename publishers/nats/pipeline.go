@@ -40,6 +40,9 @@ type pipeline struct {
 	// expected is the stream's last sequence before each message, where there is a fence.
 	expected []uint64
 
+	// small says that the call writes by itself, which saves a wait for another goroutine.
+	small bool
+
 	id     string // of the call
 	prefix string // of the reply subjects
 	writes chan []int32
@@ -103,7 +106,7 @@ func (p *Publisher) publishSingly(ctx context.Context, batch []outbox.Message) [
 func (p *Publisher) newPipeline(ctx context.Context, batch []outbox.Message) (*pipeline, context.CancelFunc) {
 	begin, cancel := relay.FirstHalf(ctx)
 	return &pipeline{
-		p: p, ctx: ctx, begin: begin, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)),
+		p: p, ctx: ctx, begin: begin, batch: batch, results: make([]relay.Result, len(batch)), sent: make([]bool, len(batch)), small: isSmall(batch),
 		writes: make(chan []int32, len(batch)), mail: mailbox{signal: make(chan struct{}, 1)},
 	}, cancel
 }
@@ -138,7 +141,9 @@ func (p *Publisher) join(c *pipeline) bool {
 	c.link, c.id = p.link, strconv.FormatUint(p.calls, 36)
 	c.prefix = p.inbox + c.id + "."
 	p.waiting[c.id] = c
-	p.senders.Go(c.write)
+	if !c.small {
+		p.senders.Go(c.write)
+	}
 	return true
 }
 
@@ -172,13 +177,34 @@ func (c *pipeline) write() {
 			if c.over.Load() {
 				return
 			}
-			if failed := c.encode(&e, int(place)); failed != nil {
-				c.mail.put(answer{place: int(place), result: failed})
-			} else if err := c.p.conn.PublishMsg(&e.msg); err != nil {
-				c.mail.put(answer{place: int(place), err: err, subject: e.msg.Subject})
-			}
+			c.writeOne(&e, int(place))
 		}
 	}
+}
+
+func (c *pipeline) writeOne(e *envelope, place int) {
+	if failed := c.encode(e, place); failed != nil {
+		c.mail.put(answer{place: place, result: failed})
+	} else if err := c.p.conn.PublishMsg(&e.msg); err != nil {
+		c.mail.put(answer{place: place, err: err, subject: e.msg.Subject})
+	}
+}
+
+// What a call may have at most to be small: it fits what the client collects before it writes.
+const (
+	fewMessages = 16
+	fewBytes    = 8 << 10
+)
+
+func isSmall(batch []outbox.Message) bool {
+	if len(batch) > fewMessages {
+		return false
+	}
+	bytes := 0
+	for i := range batch {
+		bytes += len(batch[i].Payload)
+	}
+	return bytes <= fewBytes
 }
 
 // encode makes what is sent of a message. The subject is a function of the user's.
@@ -242,7 +268,14 @@ func (c *pipeline) fill() {
 		c.underway++
 		places = append(places, place)
 	}
-	if len(places) > 0 {
+	switch {
+	case len(places) == 0:
+	case c.small:
+		var e envelope
+		for _, place := range places {
+			c.writeOne(&e, int(place))
+		}
+	default:
 		c.writes <- places
 	}
 }
