@@ -5,8 +5,8 @@ import (
 	"github.com/uow-go/uow/outbox"
 )
 
-// What the statements that append messages return: where each is in the log, and whether
-// its commit waits for the disk.
+// What the statements that append messages return where somebody asks, since it costs some
+// microseconds: where each is in the log, and whether its commit waits for the disk.
 const (
 	givenToOne  = ` RETURNING position, synced`
 	givenToMany = ` RETURNING position, synced, id`
@@ -41,7 +41,8 @@ func (p *plan) giveTo(messages []driver.Message) {
 	if len(messages) > 1 {
 		p.given.messages = pointers(messages)
 	}
-	p.steps[len(p.steps)-1].given = p.given
+	last := &p.steps[len(p.steps)-1]
+	last.given, last.statement = p.given, last.statement.tells
 }
 
 // take notes what a message was given. They come in order, without those of units that

@@ -229,7 +229,11 @@ func (g *groupPlan) messages() error {
 	a := g.store.groupMem.newArgs().messages(all).ints(n, func(i int) int64 { return int64(units[i]) })
 	if !shifted {
 		g.given = g.store.newGiven(all)
-		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a, given: g.given})
+		add := step{statement: g.store.sql.appendTogether, args: a, given: g.given}
+		if g.given != nil {
+			add.statement = add.statement.tells
+		}
+		g.steps = append(g.steps, add)
 		return nil
 	}
 	for _, part := range []func(c groupcommit.Row) string{func(c groupcommit.Row) string { return c.Collection }, func(c groupcommit.Row) string { return c.ID }} {

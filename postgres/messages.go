@@ -50,9 +50,12 @@ func (p *plan) mark() {
 		return
 	}
 	p.marked = true
-	if n := len(p.steps); n > 0 && p.steps[n-1].statement == sql.appendOne {
+	if n := len(p.steps); n > 0 && (p.steps[n-1].statement == sql.appendOne || p.steps[n-1].statement == sql.appendOne.tells) {
 		last := &p.steps[n-1]
 		last.statement = sql.markOne
+		if last.given != nil {
+			last.statement = sql.markOne.tells
+		}
 		last.args.unit(p.cs.Unit)
 		return
 	}

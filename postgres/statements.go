@@ -45,9 +45,9 @@ func newStatements(schema string) *statements {
 		beginReading: newStatement(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`),
 		export:       newStatement(`SELECT pg_export_snapshot()`),
 		mark:         newStatement(`INSERT INTO `+schema+`.uow_units (unit) VALUES ($1)`, pgtype.UUIDOID),
-		appendOne:    newStatement(into+`VALUES (`+params(1, len(one))+`)`+givenToOne, one...),
-		markOne:      newStatement(`WITH k AS (INSERT INTO `+schema+`.uow_units (unit) VALUES ($11)) `+into+`VALUES (`+params(1, len(one))+`)`+givenToOne, append(one[:len(one):len(one)], pgtype.UUIDOID)...),
-		appendMany:   newStatement(into+`SELECT * FROM unnest(`+params(1, len(one))+`)`+givenToMany, many...),
+		appendOne:    newStatement(into+`VALUES (`+params(1, len(one))+`)`, one...).telling(givenToOne),
+		markOne:      newStatement(`WITH k AS (INSERT INTO `+schema+`.uow_units (unit) VALUES ($11)) `+into+`VALUES (`+params(1, len(one))+`)`, append(one[:len(one):len(one)], pgtype.UUIDOID)...).telling(givenToOne),
+		appendMany:   newStatement(into+`SELECT * FROM unnest(`+params(1, len(one))+`)`, many...).telling(givenToMany),
 		// Messages of rows that were inserted go on from what is remembered of
 		// deleted ones, which is named by two more columns.
 		appendShifted: newStatement(into+`SELECT i.c1, i.c2, i.c3, i.c4, i.c5, i.c6, i.c7 + coalesce(g.sequence, 0), i.c8, i.c9, i.c10

@@ -175,9 +175,9 @@ func (t *table) appending(schema, refuse, sets string, one []uint32) *statement 
 	n := len(one)
 	return newStatement(fmt.Sprintf(`WITH k AS (INSERT INTO %s.uow_units (unit) VALUES ($%d)), w AS (UPDATE %s SET version = $3, sequence = $4, body = $5%s`+
 		` WHERE id = $1 AND version = $2 RETURNING id) INSERT INTO %s.uow_outbox (%s) SELECT %s FROM`+
-		` (SELECT CASE WHEN EXISTS (SELECT FROM w) THEN '' ELSE %sARRAY[$1])::text END AS done OFFSET 0) AS u WHERE u.done IS NOT NULL`+givenToOne,
+		` (SELECT CASE WHEN EXISTS (SELECT FROM w) THEN '' ELSE %sARRAY[$1])::text END AS done OFFSET 0) AS u WHERE u.done IS NOT NULL`,
 		schema, n+11, t.name, sets, schema, messageColumns, params(n+1, n+10), refuse),
-		append(append(one[:n:n], messageTypes()...), pgtype.UUIDOID)...)
+		append(append(one[:n:n], messageTypes()...), pgtype.UUIDOID)...).telling(givenToOne)
 }
 
 // withExpected puts the expected version behind the id.

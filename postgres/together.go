@@ -105,7 +105,7 @@ func (t *table) removalTogether(schema string) *statement {
 func (s *statements) messagesTogether(schema, into string, many []uint32) {
 	many = many[:len(many):len(many)]
 	s.appendTogether = newStatement(into+`SELECT `+aliases(10)+` FROM unnest(`+params(1, 11)+`) WITH ORDINALITY AS i(`+aliases(10)+`, unit, n)
-		WHERE `+isIn+` ORDER BY i.n`+givenToMany, append(many, pgtype.Int8ArrayOID)...)
+		WHERE `+isIn+` ORDER BY i.n`, append(many, pgtype.Int8ArrayOID)...).telling(givenToMany)
 	s.appendTogetherShifted = newStatement(into+`SELECT i.c1, i.c2, i.c3, i.c4, i.c5, i.c6, i.c7 + coalesce(g.sequence, 0), i.c8, i.c9, i.c10
 		FROM unnest(`+params(1, 13)+`) WITH ORDINALITY AS i(`+aliases(10)+`, unit, collection, id, n)
 		LEFT JOIN `+schema+`.uow_tombstones g ON g.collection = i.collection AND g.id = i.id WHERE `+isIn+` ORDER BY i.n`,

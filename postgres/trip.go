@@ -19,11 +19,20 @@ type statement struct {
 	sql  string
 	name string
 	oids []uint32
+	// tells is the same one, which also returns what messages were given; nil of those that
+	// append none.
+	tells *statement
 }
 
 func newStatement(sql string, oids ...uint32) *statement {
 	sum := sha256.Sum256(fmt.Append(nil, oids, sql))
 	return &statement{sql: sql, name: "uow_" + hex.EncodeToString(sum[:12]), oids: oids}
+}
+
+// telling adds the statement that returns what messages were given.
+func (s *statement) telling(returning string) *statement {
+	s.tells = newStatement(s.sql+returning, s.oids...)
+	return s
 }
 
 // step is one statement of a trip.
