@@ -97,7 +97,7 @@ func (s *session) forgetAhead() {
 // order. A relay that is not sure of its lease does not, nor does one that stops.
 func (s *session) launchAhead() {
 	now := s.cfg.Now()
-	if s.ahead == nil || !s.ahead.scanned() || s.serving.Err() != nil || s.unsure(now) || now.Before(s.resumeAt) {
+	if s.ahead == nil || !s.ahead.scanned() || s.serving.Err() != nil || s.unsure(now) || now.Before(s.resumeAt) || s.paced() {
 		return
 	}
 	a := s.takeAhead()

@@ -66,6 +66,11 @@ type Config struct {
 
 	// BatchSize is the greatest number of messages in one Publish. Default: 256.
 	BatchSize int
+	// Pace is the least time between the beginnings of two batches that are not full: what is
+	// committed meanwhile is published together, which costs the broker, the log and its
+	// disk less where many units commit. A message that nothing has come before for so long
+	// is not delayed, and neither is a backlog. Default: 0, none waits.
+	Pace time.Duration
 	// Retries is how many batches of held messages may be under way beside the one
 	// that is new, in each partition. Default: 4.
 	Retries int
@@ -164,6 +169,8 @@ func (c Config) validate() error {
 		return configError("Lease is %v: it must be at least %v", c.Lease, minLease)
 	case c.BatchSize < 0:
 		return configError("BatchSize is %d", c.BatchSize)
+	case c.Pace < 0:
+		return configError("Pace is %v", c.Pace)
 	case c.Retries < 0:
 		return configError("Retries is %d", c.Retries)
 	case c.PollInterval < 0:

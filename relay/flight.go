@@ -123,7 +123,7 @@ func padded(results []Result, n int, err error) []Result {
 // startFresh reads the log and publishes what is new, unless a new batch is being
 // published.
 func (s *session) startFresh(ctx context.Context) error {
-	if s.fresh != nil {
+	if s.fresh != nil || s.paced() {
 		return nil
 	}
 	a := s.takeAhead()
@@ -154,9 +154,15 @@ func (s *session) startFresh(ctx context.Context) error {
 	return s.launch(f)
 }
 
+// paced reports whether it is too early for a new batch.
+func (s *session) paced() bool { return s.cfg.Pace > 0 && s.cfg.Now().Before(s.pacedUntil) }
+
 // prepare makes a new batch, without what has to wait for a held key.
 func (s *session) prepare(a *ahead) *flight {
 	scanned, skipped := a.messages, 0
+	if s.cfg.Pace > 0 && len(scanned) < a.query.Limit {
+		s.pacedUntil = s.cfg.Now().Add(s.cfg.Pace)
+	}
 	f := &flight{scanned: scanned, next: a.next, more: a.more(), skipped: make([]bool, len(scanned))}
 	for i := range scanned {
 		if s.held.get(slotOfMessage(&scanned[i])) != nil {

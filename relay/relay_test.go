@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -95,6 +96,64 @@ func TestHappyPathIsOneScanAndOneSettle(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is committed within the pace is published together, and what comes alone at once.
+func TestPace(t *testing.T) {
+	t.Run("one partition", func(t *testing.T) { testPace(t, 1) })
+	t.Run("two partitions", func(t *testing.T) { testPace(t, 2) })
+}
+
+func testPace(t *testing.T, partitions int) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		to := &sizes{}
+		f.run(relay.Config{Publisher: to, PollInterval: time.Hour, Pace: 10 * time.Millisecond, BatchSize: 8, Partitions: partitions})
+		pass(time.Second)
+		f.commit("a")
+		synctest.Wait()
+		want := "[1]"
+		if got := to.String(); got != want {
+			t.Errorf("at once: got batches of %s, want %s", got, want)
+		}
+		for range 5 {
+			sleep(time.Millisecond)
+			f.commit("a")
+		}
+		sleep(10 * time.Millisecond)
+		if got, want := to.String(), "[1 5]"; got != want {
+			t.Errorf("meanwhile: got batches of %s, want %s", got, want)
+		}
+		pass(time.Second)
+		f.commit(slices.Repeat([]string{"a"}, 12)...)
+		synctest.Wait()
+		if got, want := to.String(), "[1 5 8 4]"; got != want {
+			t.Errorf("a backlog: got batches of %s, want %s", got, want)
+		}
+	})
+}
+
+// sizes is a publisher that notes how large batches are.
+type sizes struct {
+	mu  sync.Mutex
+	all []int
+}
+
+func (s *sizes) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(s.all)
+}
+
+func (s *sizes) Publish(_ context.Context, batch []outbox.Message) []relay.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, len(batch))
+	results := make([]relay.Result, len(batch))
+	for i := range results {
+		results[i].Outcome = relay.Stored
+	}
+	return results
 }
 
 // For every k: k of n messages are acknowledged when the relay dies. The next one

@@ -25,10 +25,12 @@ type session struct {
 	// and unsaved is whether that is less.
 	position, saved int64
 	unsaved         bool
-	// scanDue is whether the log may have messages after the position.
-	scanDue bool
-	held    *heldSet
-	streams *streams
+	// scanDue is whether the log may have messages after the position, and pacedUntil is
+	// when it is looked at, at the earliest.
+	scanDue    bool
+	pacedUntil time.Time
+	held       *heldSet
+	streams    *streams
 	// window is what the log is read through, where others may want the same of it.
 	window *window
 
@@ -203,28 +205,6 @@ func (s *session) step(ctx context.Context) error {
 	return s.upkeep(ctx)
 }
 
-// upkeep does what is due from time to time, and holds up no message that has just come.
-func (s *session) upkeep(ctx context.Context) error {
-	now := s.cfg.Now()
-	if !now.Before(s.pollAt) {
-		if err := s.poll(ctx, now); err != nil {
-			return err
-		}
-	}
-	if renewAt, ok := s.renewAt(); ok && !now.Before(renewAt) {
-		if err := s.confirm(); err != nil {
-			return err
-		}
-	}
-	if !now.Before(s.promotion()) {
-		s.promote(ctx, now)
-	}
-	if !now.Before(s.trimAt) {
-		s.trim(ctx, now)
-	}
-	return nil
-}
-
 // untilNext returns how long there is nothing to do unless something happens.
 func (s *session) untilNext() time.Duration {
 	now := s.cfg.Now()
@@ -233,7 +213,7 @@ func (s *session) untilNext() time.Duration {
 		next = earlier(next, renewAt)
 	}
 	if (s.scanDue || s.ahead != nil) && s.fresh == nil {
-		next = earlier(next, s.resumeAt)
+		next = earlier(next, later(s.resumeAt, s.pacedUntil))
 	}
 	if due, ok := s.held.nextDue(s.logTime(now)); ok && s.retries < s.cfg.Retries {
 		due = due.Add(-s.skew)
@@ -243,6 +223,13 @@ func (s *session) untilNext() time.Duration {
 		next = earlier(next, due)
 	}
 	return max(next.Sub(now), 0)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -268,22 +255,6 @@ func (s *session) sure() time.Duration {
 
 // unsure reports whether that is over.
 func (s *session) unsure(now time.Time) bool { return now.Sub(s.confirmedAt) > s.sure() }
-
-// poll looks for what nobody announces.
-func (s *session) poll(ctx context.Context, now time.Time) error {
-	s.pollAt = now.Add(s.jittered(s.cfg.PollInterval))
-	s.scanDue = true
-	s.elsewhere.Store(true)
-	if !now.Before(s.lookAfter) { // also where nothing is held: an operator may have replayed something
-		if err := s.lookAtHeld(ctx); err != nil {
-			return err
-		}
-	}
-	if s.unsaved || now.Sub(s.confirmedAt) > s.cfg.PollInterval/2 {
-		return s.confirm()
-	}
-	return nil
-}
 
 // confirm asks the log whether the lease still stands, and saves the position
 // where only messages were passed that are not the relay's.
@@ -354,68 +325,4 @@ func (s *session) discardFlights() {
 	for s.fresh != nil || s.retries > 0 {
 		s.landing(<-s.landed)
 	}
-}
-
-// promote brings delayed messages to the log that are due. One partition's owner does
-// it for all: that is enough, and any number would do no harm.
-func (s *session) promote(ctx context.Context, now time.Time) {
-	s.promotedAt = now
-	s.promoteAt = now.Add(s.jittered(s.cfg.PollInterval))
-	if s.lease.Partition != 0 {
-		return
-	}
-	p, err := s.cfg.Log.Promote(ctx, s.cfg.BatchSize)
-	switch {
-	case err != nil && ctx.Err() == nil:
-		s.cfg.Logger.WarnContext(ctx, "relay: delayed messages could not be looked at", "cursor", s.cfg.Cursor, "error", err)
-	case p.Left:
-		s.promoteAt = earlier(s.promoteAt, now.Add(p.In))
-	}
-	if p.Promoted > 0 {
-		s.scanDue = true
-		s.elsewhere.Store(true)
-	}
-}
-
-// promotion returns when to look for delayed messages. What is being published goes first,
-// as long as that is soon.
-func (s *session) promotion() time.Time {
-	if s.fresh != nil || s.retries > 0 {
-		return s.promoteAt.Add(promotePause)
-	}
-	return s.promoteAt
-}
-
-// promotePause is how long is waited, after a look for delayed messages, before a
-// commit leads to another one: the commit may have added some that are due soon.
-const promotePause = time.Second
-
-// trim deletes old messages. It only tidies up: when it fails, the next time will
-// do.
-func (s *session) trim(ctx context.Context, now time.Time) {
-	s.trimAt = now.Add(s.jittered(s.trimInterval()))
-	if s.cfg.Retention < 0 || s.lease.Partition != 0 { // one is enough
-		return
-	}
-	n, err := s.cfg.Log.Trim(ctx, now.Add(-s.cfg.Retention), trimLimit)
-	if err != nil && ctx.Err() == nil {
-		s.cfg.Logger.WarnContext(ctx, "relay: trim failed", "error", err)
-	}
-	if n >= trimLimit {
-		s.trimAt = now.Add(trimPause)
-	}
-}
-
-const (
-	trimLimit = 1000
-	trimPause = 100 * time.Millisecond
-)
-
-func (s *session) trimInterval() time.Duration {
-	return min(max(s.cfg.Retention/10, time.Minute), time.Hour)
-}
-
-// jittered returns d with up to a fifth more or less.
-func (s *session) jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*s.cfg.Random()))
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -18,10 +22,16 @@ func Sustained(dir string, load Load) *Comparison {
 	}
 	c.Runners = []Runner{
 		{Name: "uow", Once: func(ctx context.Context) (Result, error) {
-			return sustained(ctx, settings{make: makeFolder(dir), serve: relaxed}, load)
+			return sustained(ctx, settings{make: makeFolder(dir), serve: relaxed}, load, 0)
+		}},
+		{Name: "uow, a batch every 10 ms", Once: func(ctx context.Context) (Result, error) {
+			return sustained(ctx, settings{make: makeFolder(dir), serve: relaxed}, load, 10*time.Millisecond)
 		}},
 		{Name: "uow, the server syncs before it answers", Once: func(ctx context.Context) (Result, error) {
-			return sustained(ctx, settings{make: makeFolder(dir), serve: durable, atomic: true}, load)
+			return sustained(ctx, settings{make: makeFolder(dir), serve: durable, atomic: true}, load, 0)
+		}},
+		{Name: "units, and raw publishing of as many messages", Once: func(ctx context.Context) (Result, error) {
+			return besideRaw(ctx, settings{make: makeFolder(dir), serve: relaxed}, load)
 		}},
 		{Name: "units alone", Once: func(ctx context.Context) (Result, error) {
 			store := SQLite(dir)
@@ -32,7 +42,7 @@ func Sustained(dir string, load Load) *Comparison {
 }
 
 // sustained does units while a relay publishes, and waits for what is left.
-func sustained(ctx context.Context, settings settings, load Load) (result Result, err error) {
+func sustained(ctx context.Context, settings settings, load Load, pace time.Duration) (result Result, err error) {
 	site, err := settings.open(ctx)
 	if err != nil {
 		return result, err
@@ -43,7 +53,8 @@ func sustained(ctx context.Context, settings settings, load Load) (result Result
 		return result, err
 	}
 	defer func() { err = errors.Join(err, subject.Close()) }()
-	r, end, err := site.relay(ctx, subject.db, func(_ *relayConfig, p *publisherConfig) {
+	r, end, err := site.relay(ctx, subject.db, func(c *relayConfig, p *publisherConfig) {
+		c.Pace = pace
 		p.Subject = func(outbox.Message) string { return site.stream }
 	})
 	if err != nil {
@@ -72,6 +83,76 @@ func sustained(ctx context.Context, settings settings, load Load) (result Result
 	}
 	stop()
 	return result, errors.Join(err, <-done, SQLite("").verify(ctx, subject, units))
+}
+
+// rawBeside are units for each of which a message is published from memory, as fast as they
+// come: what the server and its client take of the processors, without a relay.
+type rawBeside struct {
+	Subject
+	done chan struct{} // for each unit
+}
+
+func (r *rawBeside) Unit(ctx context.Context, id string, change func(*Account)) error {
+	err := r.Subject.Unit(ctx, id, change)
+	if err == nil {
+		r.done <- struct{}{}
+	}
+	return err
+}
+
+func (r *rawBeside) publish(ctx context.Context, s *site) (err error) {
+	template := s.rawMessages(1, true)[0]
+	for n := 0; ; n++ {
+		select {
+		case _, more := <-r.done:
+			if !more {
+				select {
+				case <-s.js.PublishAsyncComplete():
+				case <-ctx.Done():
+				}
+				return errors.Join(err, ctx.Err())
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		m := &nats.Msg{Subject: template.Subject, Data: template.Data, Header: maps.Clone(template.Header)}
+		m.Header[nats.MsgIdHdr] = []string{parcelID(n)}
+		if _, failed := s.js.PublishMsgAsync(m, jetstream.WithStallWait(10*time.Second)); failed != nil && err == nil {
+			err = failed
+		}
+	}
+}
+
+// besideRaw does units while as many messages are published raw.
+func besideRaw(ctx context.Context, settings settings, load Load) (result Result, err error) {
+	site, err := settings.open(ctx)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, site.close()) }()
+	subject, err := newSQLiteUnits(ctx, site.where, Rows)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, subject.Close()) }()
+	r := &rawBeside{Subject: subject, done: make(chan struct{}, 1<<16)}
+	ended := make(chan error, 1)
+	go func() { ended <- r.publish(ctx, site) }()
+	warm := load
+	warm.Time /= 10
+	before, err := Run(ctx, r, warm)
+	if err == nil {
+		result, err = Run(ctx, r, load)
+	}
+	close(r.done)
+	if err = errors.Join(err, <-ended); err != nil {
+		return result, err
+	}
+	units := before.Units + result.Units
+	if n, err := site.await(ctx, units); err != nil || n != units {
+		return result, errors.Join(err, fmt.Errorf("bench: the stream has %d messages of %d units", n, units))
+	}
+	return result, SQLite("").verify(ctx, subject, units)
 }
 
 // Enqueueing compares units with one message with the same units without.
