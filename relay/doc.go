@@ -38,6 +38,14 @@
 // process wakes the relay (Log.Subscribe), commits of others are found by polling,
 // or by Wake where somebody carries the signal.
 //
+// What this process has just appended is scanned from memory where the store can do that
+// (Query.Recent). A relay asks for no more than that only as long as it has seen the log's end and has
+// since heard of nothing else: neither of another process, nor of a gap that closed, nor its own poll,
+// nor has it gone back to messages that it had scanned.
+//
+// With Config.Pace batches that are not full begin so long one after the other. They are
+// larger then, and cost the log and the broker less.
+//
 // # Held keys
 //
 // A message that was not confirmed is held: the Settle that moves the cursor past
@@ -184,8 +192,8 @@
 // ids. Stop relays before restoring, and nothing of this happens. Where cursors were
 // restored without their log, or the log without its cursors, a cursor may be behind the
 // end, which Acquire refuses: Drop it, and it begins at the first message. A restore that
-// brings back exactly the position at which a relay is, with a batch under way or read
-// ahead, and lets new messages have the positions of that batch before it is settled, is not
+// brings back exactly the position at which a relay is, with a batch under way, read
+// ahead, or kept by the store for the second that it is recent, and lets new messages have the positions of that batch before it is settled, is not
 // noticed.
 //
 // # Delayed messages
