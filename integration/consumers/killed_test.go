@@ -137,7 +137,7 @@ func (s *scene) endProducer(by os.Signal) {
 			s.committed, open = n, false
 		case "undone":
 			open = false
-		case "parked":
+		case "parked": // none may be, nor out of its stream
 			s.Errorf("an event was not published: %s", which)
 		}
 	}

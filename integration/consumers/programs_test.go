@@ -142,6 +142,9 @@ type sayRelayed struct{}
 func (sayRelayed) Delivered(m outbox.Message, _ time.Duration) { fmt.Println("relayed", m.ID) }
 func (sayRelayed) Failed(outbox.Message, int, relay.Result)    {}
 func (sayRelayed) Parked(m outbox.Message, reason string)      { fmt.Println("parked", m.ID, reason) }
+func (sayRelayed) Disordered(d relay.Disorder) {
+	fmt.Println("parked", d.Message.ID, "it is not the next of its stream")
+}
 
 // journal is the effects of the events of an account, in their order.
 type journal struct {
