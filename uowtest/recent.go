@@ -191,11 +191,12 @@ func (f *follower) read(ctx context.Context) error {
 
 func recentAmongWriters(k *kit) {
 	const writers, rounds, kept = 4, 25, 20
-	ctx, cancel := context.WithTimeout(k.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(k.Context(), 10*time.Second)
 	defer cancel()
 	f := &follower{log: k.log(), wake: make(chan struct{}, 1)}
 	f.elsewhere.Store(true)
 	defer f.log.Subscribe(f.woken)()
+	k.must("reading an empty log", f.read(ctx)) // so that it has seen the end
 	ended := make(chan error, 1)
 	go func() { ended <- f.follow(ctx, writers*kept) }()
 	no := errors.New("rolled back")

@@ -148,7 +148,7 @@ func (l *line) send(window []int32) {
 		l.sent[place] = true
 	}
 	clear(l.answers)
-	l.writes <- append([]int32(nil), window...)
+	l.hand(append([]int32(nil), window...))
 	for len(l.answers) < len(window) {
 		select {
 		case <-l.mail.signal:

@@ -268,15 +268,20 @@ func (c *pipeline) fill() {
 		c.underway++
 		places = append(places, place)
 	}
-	switch {
-	case len(places) == 0:
-	case c.small:
-		var e envelope
-		for _, place := range places {
-			c.writeOne(&e, int(place))
-		}
-	default:
+	if len(places) > 0 {
+		c.hand(places)
+	}
+}
+
+// hand has messages written.
+func (c *pipeline) hand(places []int32) {
+	if !c.small {
 		c.writes <- places
+		return
+	}
+	var e envelope
+	for _, place := range places {
+		c.writeOne(&e, int(place))
 	}
 }
 
