@@ -88,6 +88,7 @@ type delivery struct {
 	message Message
 	fn      func(ctx context.Context, u *uow.Unit) (json.RawMessage, error)
 
+	looks   bool // for the mark, before it is claimed
 	ran     bool // fn, in the last attempt
 	receipt Receipt
 	result  json.RawMessage // of a duplicate
@@ -136,8 +137,15 @@ func (d *delivery) attempt(ctx context.Context, u *uow.Unit) error {
 	return err
 }
 
-// claim adds the mark to the unit; nil when there is one already.
+// claim adds the mark to the unit; nil when there is one already. Nearly all messages are
+// new: where the database is asked for the mark's place before anything else, that alone
+// tells, and it is looked for only once the place has turned out to be taken.
 func (d *delivery) claim(ctx context.Context, u *uow.Unit) (*Mark, error) {
+	if !d.looks && d.cfg.Claim == BeforeHandling && !d.inOrder() && d.isRemembered(u.Now()) {
+		d.looks = true
+		return d.mark(ctx, u, Receipt{HandledAt: u.Now(), Unit: u.ID()})
+	}
+	d.looks = true
 	known, err := d.known(ctx, d.records.all.In(u).GetMany)
 	if err != nil {
 		return nil, err
@@ -157,6 +165,17 @@ func (d *delivery) claim(ctx context.Context, u *uow.Unit) (*Mark, error) {
 			return nil, err
 		}
 	}
+	return d.mark(ctx, u, receipt)
+}
+
+// isRemembered reports whether the message's mark, if there is one, was certainly not
+// deleted: those are kept for the horizon, of which half allows for clocks that differ.
+func (d *delivery) isRemembered(now time.Time) bool {
+	return d.message.Time.IsZero() || d.message.Time.After(now.Add(-d.cfg.Horizon/2))
+}
+
+// mark adds the mark to the unit.
+func (d *delivery) mark(ctx context.Context, u *uow.Unit, receipt Receipt) (*Mark, error) {
 	mark := &Mark{Consumer: d.cfg.Consumer, Message: d.message, HandledAt: u.Now(), Unit: u.ID()}
 	if err := d.records.all.In(u).Add(&record{ID: d.markKey(), Mark: mark}); err != nil {
 		return nil, err

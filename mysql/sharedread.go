@@ -32,12 +32,14 @@ func (s readSource) Limited() (context.Context, context.CancelFunc) {
 }
 
 // Read implements sharedread.Source.
-func (s readSource) Read(ctx context.Context, c *session, begun bool, group []*sharedread.Reading[*table, *session]) error {
+func (s readSource) Read(ctx context.Context, c *session, in sharedread.Snap, group []*sharedread.Reading[*table, *session]) error {
 	sc := newScript()
-	if begun && s.ownLevel != RepeatableRead {
+	if in == sharedread.Next && s.ownLevel != RepeatableRead {
 		sc.do("COMMIT") // START TRANSACTION does, but the level is set before
 	}
-	s.begin(sc, RepeatableRead, true)
+	if in != sharedread.Same {
+		s.begin(sc, RepeatableRead, true)
+	}
 	for _, t := range s.listed {
 		wants := sharedread.Of(t, group)
 		t.get(sc, wants.IDs, "", func(row []sqldriver.Value) error {

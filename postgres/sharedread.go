@@ -43,12 +43,14 @@ func (s readSource) Limited() (context.Context, context.CancelFunc) {
 }
 
 // Read implements sharedread.Source.
-func (s readSource) Read(ctx context.Context, c *pgxpool.Conn, begun bool, group []*sharedread.Reading[*table, *pgxpool.Conn]) error {
+func (s readSource) Read(ctx context.Context, c *pgxpool.Conn, in sharedread.Snap, group []*sharedread.Reading[*table, *pgxpool.Conn]) error {
 	steps := make([]step, 0, 4)
-	if begun {
+	if in == sharedread.Next {
 		steps = append(steps, plain(s.sql.commit))
 	}
-	steps = append(steps, plain(s.sql.beginReading))
+	if in != sharedread.Same {
+		steps = append(steps, plain(s.sql.beginReading))
+	}
 	for _, t := range s.listed {
 		wants := sharedread.Of(t, group)
 		if len(wants.IDs) == 0 {
@@ -80,13 +82,30 @@ func (s readSource) End(c *pgxpool.Conn) {
 // getTogether makes the unit's first read together with those of others. ok is false
 // when the unit must make it by itself.
 func (t *tx) getTogether(ctx context.Context, table *table, ids []string) (rows []driver.Row, ok bool, err error) {
-	for _, id := range ids {
-		if a := (&args{}); a.refuses(id) {
-			return nil, false, nil // alone it gets its error
-		}
-	}
 	rows, t.snapshot, err = t.store.reads.Get(ctx, table, ids)
 	return rows, t.snapshot != nil, err
+}
+
+// getOn makes another read of the unit in the snapshot that it shares.
+func (t *tx) getOn(ctx context.Context, table *table, ids []string) ([]driver.Row, error) {
+	rows, err := t.snapshot.Get(ctx, table, ids)
+	switch {
+	case errors.Is(err, sharedread.ErrEnded):
+		return nil, ErrClosed
+	case err != nil && ctx.Err() == nil:
+		return nil, t.store.wrap(ctx, "read", fmt.Errorf("%w: %w", errLost, err))
+	}
+	return rows, err
+}
+
+// refusesIDs reports whether the server would take an id for an error.
+func refusesIDs(ids []string) bool {
+	for _, id := range ids {
+		if (&args{}).refuses(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // leaveSnapshot ends the unit's part in a shared snapshot.

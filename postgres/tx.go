@@ -164,9 +164,12 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 	defer t.mu.Unlock()
 	crowded := t.store.crowd.Enter()
 	defer t.store.crowd.Leave()
-	if crowded && table.mapped == nil && t.fresh() && len(ids) <= sharedread.MaxIDs {
+	if table.mapped == nil && len(ids) <= sharedread.MaxIDs && (t.readsOn() || crowded && t.fresh()) && !refusesIDs(ids) { // alone it gets its error
 		if err := t.usable(ctx); err != nil {
 			return nil, err
+		}
+		if t.readsOn() {
+			return t.getOn(ctx, table, ids)
 		}
 		if found, ok, err := t.getTogether(ctx, table, ids); ok || err != nil {
 			return found, err
@@ -183,6 +186,11 @@ func (t *tx) Get(ctx context.Context, collection string, ids []string) ([]driver
 // what does.
 func (t *tx) fresh() bool {
 	return t.conn == nil && t.snapshot == nil && !t.flushed && !t.native && t.isolation() == ReadCommitted
+}
+
+// readsOn reports whether the unit has nothing but a snapshot that others share.
+func (t *tx) readsOn() bool {
+	return t.snapshot != nil && t.conn == nil && !t.flushed && !t.native
 }
 
 // Find implements driver.Tx.

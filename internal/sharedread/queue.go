@@ -20,9 +20,8 @@ var ErrEnded = errors.New("sharedread: the snapshot has ended")
 type Source[T comparable, C any] interface {
 	// Acquire returns a connection.
 	Acquire(ctx context.Context) (C, error)
-	// Read begins a snapshot on a connection, on which another one ends where begun is
-	// true, and makes the reads of a group in it.
-	Read(ctx context.Context, conn C, begun bool, group []*Reading[T, C]) error
+	// Read makes the reads of a group in a snapshot.
+	Read(ctx context.Context, conn C, in Snap, group []*Reading[T, C]) error
 	// End ends the snapshot of a connection, and gives that back.
 	End(conn C)
 	// Start runs fn beside, and returns false when the store is closed.
@@ -30,6 +29,16 @@ type Source[T comparable, C any] interface {
 	// Limited returns the context of a read for others. It ends with the store.
 	Limited() (context.Context, context.CancelFunc)
 }
+
+// Snap says in which snapshot of a connection a group reads.
+type Snap uint8
+
+// The snapshots of a connection.
+const (
+	First Snap = iota // one that begins: there is none
+	Next              // one that begins, while the one that is there ends
+	Same              // the one that is there
+)
 
 // Queue has the first reads that wait: those that come while others are under way go
 // next. A snapshot that nobody uses any more ends in the same round trip in which the
@@ -54,7 +63,7 @@ const maxUnused = 2
 // MaxIDs is how many rows a read may ask for and still be made with others.
 const MaxIDs = 64
 
-// Reading is the first read of a unit.
+// Reading is a read of a unit.
 type Reading[T comparable, C any] struct {
 	Table T
 	IDs   []string
@@ -65,6 +74,7 @@ type Reading[T comparable, C any] struct {
 	done     chan struct{}
 	snapshot *Snapshot[T, C]
 	gone     bool // nobody waits for it any more
+	err      error
 }
 
 // Snapshot is a transaction that only reads, and that the units share whose first reads
@@ -79,6 +89,10 @@ type Snapshot[T comparable, C any] struct {
 	conn  C
 	alive bool // it has the connection
 	users int
+	// waiting are reads of units that have the snapshot, which somebody makes as long as
+	// reading is true.
+	waiting []*Reading[T, C]
+	reading bool
 }
 
 // New returns a queue that has so many snapshots at most; none with 0.
@@ -185,8 +199,9 @@ func (q *Queue[T, C]) read(group []*Reading[T, C], last *Snapshot[T, C]) {
 	ctx, cancel := q.source.Limited()
 	defer cancel()
 	s := &Snapshot[T, C]{queue: q}
-	begun := last != nil && q.inherit(s, last)
-	if !begun {
+	in := Next
+	if last == nil || !q.inherit(s, last) {
+		in = First
 		c, err := q.source.Acquire(ctx)
 		if err != nil {
 			q.deliver(group, nil)
@@ -198,7 +213,7 @@ func (q *Queue[T, C]) read(group []*Reading[T, C], last *Snapshot[T, C]) {
 			return
 		}
 	}
-	err := s.Use(func(conn C) error { return q.source.Read(ctx, conn, begun, group) })
+	err := s.Use(func(conn C) error { return q.source.Read(ctx, conn, in, group) })
 	if err != nil {
 		q.deliver(group, nil)
 		s.end()

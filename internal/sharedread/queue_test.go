@@ -43,9 +43,13 @@ func (s *server) Acquire(context.Context) (int, error) {
 	return s.conns, nil
 }
 
-func (s *server) Read(_ context.Context, conn int, begun bool, group []*Reading[string, int]) error {
+func (s *server) Read(_ context.Context, conn int, in Snap, group []*Reading[string, int]) error {
 	time.Sleep(time.Second)
-	s.note("%d reads for %d, after another: %v", conn, len(group), begun)
+	if in == Same {
+		s.note("%d reads on for %d", conn, len(group))
+	} else {
+		s.note("%d reads for %d, after another: %v", conn, len(group), in == Next)
+	}
 	for _, table := range []string{"a", "b"} {
 		w := Of(table, group)
 		for _, id := range w.IDs {
