@@ -138,15 +138,25 @@ func (s *shop) handle(id string) bool {
 	return err == nil
 }
 
-// exclusive locks a file for as long as a message is being handled. The system unlocks
-// it when the process dies.
+// exclusive locks a file for as long as a message is being handled, and has it say so. The
+// system unlocks it when the process dies, maybe a little later than the database has
+// noticed: then the file still says so.
 func (s *shop) exclusive(id string) (release func(), err error) {
 	f, err := os.OpenFile(filepath.Join(os.Getenv(locksVariable), id), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if taken := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); taken != nil {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if info, statErr := f.Stat(); err == nil && (statErr != nil || info.Size() == 0) {
+			err = errors.Join(taken, statErr) // the other one has ended alive
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	if _, err := f.WriteAt([]byte("being handled"), 0); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = errors.Join(f.Truncate(0), f.Close()) }, nil
 }
