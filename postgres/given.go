@@ -18,7 +18,7 @@ type given struct {
 	messages []*driver.Message
 	list     []driver.Message // those that are in the log
 	next     int              // of messages
-	volatile bool             // a power loss may take them back
+	unfit    bool             // a power loss may take them back, or it is not known where they are
 	first    [1]*driver.Message
 }
 
@@ -41,8 +41,14 @@ func (p *plan) giveTo(messages []driver.Message) {
 	if len(messages) > 1 {
 		p.given.messages = pointers(messages)
 	}
-	last := &p.steps[len(p.steps)-1]
-	last.given, last.statement = p.given, last.statement.tells
+	p.steps[len(p.steps)-1].giveTo(p.given)
+}
+
+// giveTo has a step that appends messages tell what they are given, where somebody asks.
+func (s *step) giveTo(g *given) {
+	if g != nil {
+		s.given, s.statement = g, s.statement.tells
+	}
 }
 
 // take notes what a message was given. They come in order, without those of units that
@@ -54,13 +60,13 @@ func (g *given) take(row [][]byte) {
 		}
 	}
 	if g.next >= len(g.messages) {
-		g.volatile = true // they came in another order
+		g.unfit = true // they came in another order
 		return
 	}
 	m := *g.messages[g.next]
 	m.Position = number(row[0])
 	g.list = append(g.list, m)
-	g.volatile = g.volatile || len(row[1]) == 0 || !truth(row[1])
+	g.unfit = g.unfit || len(row[1]) == 0 || !truth(row[1])
 	g.next++
 }
 
@@ -68,13 +74,13 @@ func (g *given) take(row [][]byte) {
 func (g *given) again() {
 	if g != nil {
 		clear(g.list)
-		g.list, g.next, g.volatile = g.list[:0], 0, false
+		g.list, g.next, g.unfit = g.list[:0], 0, false
 	}
 }
 
 // keep hands over what was committed, and reports whether all of it was.
 func (g *given) keep(recent *outbox.Recent) bool {
-	if g == nil || g.volatile {
+	if g == nil || g.unfit {
 		return false
 	}
 	recent.Add(g.list)

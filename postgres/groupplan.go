@@ -229,11 +229,8 @@ func (g *groupPlan) messages() error {
 	a := g.store.groupMem.newArgs().messages(all).ints(n, func(i int) int64 { return int64(units[i]) })
 	if !shifted {
 		g.given = g.store.newGiven(all)
-		add := step{statement: g.store.sql.appendTogether, args: a, given: g.given}
-		if g.given != nil {
-			add.statement = add.statement.tells
-		}
-		g.steps = append(g.steps, add)
+		g.steps = append(g.steps, step{statement: g.store.sql.appendTogether, args: a})
+		g.steps[len(g.steps)-1].giveTo(g.given)
 		return nil
 	}
 	for _, part := range []func(c groupcommit.Row) string{func(c groupcommit.Row) string { return c.Collection }, func(c groupcommit.Row) string { return c.ID }} {

@@ -53,9 +53,7 @@ func (p *plan) mark() {
 	if n := len(p.steps); n > 0 && (p.steps[n-1].statement == sql.appendOne || p.steps[n-1].statement == sql.appendOne.tells) {
 		last := &p.steps[n-1]
 		last.statement = sql.markOne
-		if last.given != nil {
-			last.statement = sql.markOne.tells
-		}
+		last.giveTo(last.given)
 		last.args.unit(p.cs.Unit)
 		return
 	}

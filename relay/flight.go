@@ -47,6 +47,9 @@ func (s *session) launch(f *flight) error {
 func (s *session) start(f *flight) {
 	if f.fresh() {
 		s.fresh = f
+		if s.cfg.Pace > 0 && len(f.scanned) < s.cfg.BatchSize {
+			s.pacedUntil = s.cfg.Now().Add(s.cfg.Pace)
+		}
 		if f.more && s.ahead == nil {
 			s.lookAhead()
 		}
@@ -160,9 +163,6 @@ func (s *session) paced() bool { return s.cfg.Pace > 0 && s.cfg.Now().Before(s.p
 // prepare makes a new batch, without what has to wait for a held key.
 func (s *session) prepare(a *ahead) *flight {
 	scanned, skipped := a.messages, 0
-	if s.cfg.Pace > 0 && len(scanned) < a.query.Limit {
-		s.pacedUntil = s.cfg.Now().Add(s.cfg.Pace)
-	}
 	f := &flight{scanned: scanned, next: a.next, more: a.more(), skipped: make([]bool, len(scanned))}
 	for i := range scanned {
 		if s.held.get(slotOfMessage(&scanned[i])) != nil {

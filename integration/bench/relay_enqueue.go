@@ -42,29 +42,51 @@ func Sustained(dir string, load Load) *Comparison {
 }
 
 // sustained does units while a relay publishes, and waits for what is left.
-func sustained(ctx context.Context, settings settings, load Load, pace time.Duration) (result Result, err error) {
+func sustained(ctx context.Context, settings settings, load Load, pace time.Duration) (Result, error) {
+	return beside(ctx, settings, load, func(ctx context.Context, site *site, subject *sqliteUnits) (Subject, func() error, error) {
+		r, end, err := site.relay(ctx, subject.db, func(c *relayConfig, p *publisherConfig) {
+			c.Pace = pace
+			p.Subject = func(outbox.Message) string { return site.stream }
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		running, stop := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- r.Run(running) }()
+		return subject, func() error { stop(); return errors.Join(<-done, end()) }, nil
+	})
+}
+
+// besideRaw does units while as many messages are published raw.
+func besideRaw(ctx context.Context, settings settings, load Load) (Result, error) {
+	return beside(ctx, settings, load, func(ctx context.Context, site *site, subject *sqliteUnits) (Subject, func() error, error) {
+		r, done := &rawBeside{Subject: subject, done: make(chan struct{}, 1<<16)}, make(chan error, 1)
+		go func() { done <- r.publish(ctx, site) }()
+		return r, func() error { close(r.done); return <-done }, nil
+	})
+}
+
+// beside does units on SQLite while publishing goes on, and waits until the stream has a
+// message of each. publish begins that, and returns the units, and what ends it.
+func beside(ctx context.Context, settings settings, load Load,
+	publish func(ctx context.Context, site *site, subject *sqliteUnits) (Subject, func() error, error),
+) (result Result, err error) {
 	site, err := settings.open(ctx)
 	if err != nil {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, site.close()) }()
-	subject, err := newSQLiteUnits(ctx, site.where, Rows)
+	all, err := newSQLiteUnits(ctx, site.where, Rows)
 	if err != nil {
 		return result, err
 	}
-	defer func() { err = errors.Join(err, subject.Close()) }()
-	r, end, err := site.relay(ctx, subject.db, func(c *relayConfig, p *publisherConfig) {
-		c.Pace = pace
-		p.Subject = func(outbox.Message) string { return site.stream }
-	})
+	defer func() { err = errors.Join(err, all.Close()) }()
+	subject, end, err := publish(ctx, site, all)
 	if err != nil {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- r.Run(running) }()
 	warm := load
 	warm.Time /= 10
 	before, err := Run(ctx, subject, warm)
@@ -81,8 +103,7 @@ func sustained(ctx context.Context, settings settings, load Load, pace time.Dura
 	if err == nil && n != units {
 		err = fmt.Errorf("bench: the stream has %d messages of %d units", n, units)
 	}
-	stop()
-	return result, errors.Join(err, <-done, SQLite("").verify(ctx, subject, units))
+	return result, errors.Join(err, SQLite("").verify(ctx, all, units))
 }
 
 // rawBeside are units for each of which a message is published from memory, as fast as they
@@ -94,10 +115,15 @@ type rawBeside struct {
 
 func (r *rawBeside) Unit(ctx context.Context, id string, change func(*Account)) error {
 	err := r.Subject.Unit(ctx, id, change)
-	if err == nil {
-		r.done <- struct{}{}
+	if err != nil {
+		return err
 	}
-	return err
+	select {
+	case r.done <- struct{}{}:
+		return nil
+	case <-ctx.Done(): // nobody publishes any more
+		return ctx.Err()
+	}
 }
 
 func (r *rawBeside) publish(ctx context.Context, s *site) (err error) {
@@ -121,38 +147,6 @@ func (r *rawBeside) publish(ctx context.Context, s *site) (err error) {
 			err = failed
 		}
 	}
-}
-
-// besideRaw does units while as many messages are published raw.
-func besideRaw(ctx context.Context, settings settings, load Load) (result Result, err error) {
-	site, err := settings.open(ctx)
-	if err != nil {
-		return result, err
-	}
-	defer func() { err = errors.Join(err, site.close()) }()
-	subject, err := newSQLiteUnits(ctx, site.where, Rows)
-	if err != nil {
-		return result, err
-	}
-	defer func() { err = errors.Join(err, subject.Close()) }()
-	r := &rawBeside{Subject: subject, done: make(chan struct{}, 1<<16)}
-	ended := make(chan error, 1)
-	go func() { ended <- r.publish(ctx, site) }()
-	warm := load
-	warm.Time /= 10
-	before, err := Run(ctx, r, warm)
-	if err == nil {
-		result, err = Run(ctx, r, load)
-	}
-	close(r.done)
-	if err = errors.Join(err, <-ended); err != nil {
-		return result, err
-	}
-	units := before.Units + result.Units
-	if n, err := site.await(ctx, units); err != nil || n != units {
-		return result, errors.Join(err, fmt.Errorf("bench: the stream has %d messages of %d units", n, units))
-	}
-	return result, SQLite("").verify(ctx, subject, units)
 }
 
 // Enqueueing compares units with one message with the same units without.

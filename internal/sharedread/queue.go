@@ -73,8 +73,8 @@ type Reading[T comparable, C any] struct {
 	// one, that the unit must read by itself.
 	done     chan struct{}
 	snapshot *Snapshot[T, C]
-	gone     bool // nobody waits for it any more
-	err      error
+	gone     bool  // nobody waits for it any more
+	err      error // of one that is not the first
 }
 
 // Snapshot is a transaction that only reads, and that the units share whose first reads

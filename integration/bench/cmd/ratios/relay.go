@@ -9,15 +9,15 @@ import (
 	"github.com/uow-go/uow/integration/bench"
 )
 
-// relay plans what is about relays. A run there takes seconds, so that there are fewer
-// rounds.
-func relay(ctx context.Context, cfg config) (p *plan, err error) {
+// brokered begins a plan of what needs PostgreSQL and a NATS server. A run there takes
+// seconds, so that there are fewer rounds.
+func brokered(ctx context.Context, title string, cfg *config) (p *plan, err error) {
 	if cfg.postgres == "" {
 		if cfg.postgres, err = bench.FindPostgres(ctx); err != nil {
 			return nil, err
 		}
 	}
-	p = &plan{title: "The relay", rounds: (cfg.rounds + 1) / 2}
+	p = &plan{title: title, rounds: (cfg.rounds + 1) / 2}
 	about, err := bench.DescribePostgres(ctx, cfg.postgres)
 	if err != nil {
 		return nil, err
@@ -27,6 +27,15 @@ func relay(ctx context.Context, cfg config) (p *plan, err error) {
 		return nil, err
 	}
 	p.about = fmt.Sprintf("%s; %s; %d rounds", about, broker, p.rounds)
+	return p, nil
+}
+
+// relay plans what is about relays.
+func relay(ctx context.Context, cfg config) (*plan, error) {
+	p, err := brokered(ctx, "The relay", &cfg)
+	if err != nil {
+		return nil, err
+	}
 	longer := bench.Load{Time: 2 * cfg.time}
 	p.comparisons = append([]*bench.Comparison{bench.DrainPostgres(cfg.postgres, cfg.messages)}, bench.DrainSQLite(cfg.dir, cfg.messages)...)
 	p.comparisons = append(p.comparisons,
