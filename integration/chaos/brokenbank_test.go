@@ -53,15 +53,20 @@ func (s *unchecked) Register(context.Context, []driver.Collection) error { retur
 
 func (s *unchecked) Begin(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	tx, err := s.Store.Begin(ctx, o)
-	return &uncheckedTx{tx, s}, err
+	return &uncheckedTx{Tx: tx, store: s}, err
 }
 
 type uncheckedTx struct {
 	driver.Tx
-	store *unchecked
+	store   *unchecked
+	flushed []*driver.ChangeSet
 }
 
-func (t *uncheckedTx) Flush(context.Context, *driver.ChangeSet) error { return nil } // at the commit
+// Flush leaves the changes to the commit.
+func (t *uncheckedTx) Flush(_ context.Context, cs *driver.ChangeSet) error {
+	t.flushed = append(t.flushed, cs)
+	return nil
+}
 
 func (t *uncheckedTx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	if err := t.Rollback(); err != nil {
@@ -71,6 +76,22 @@ func (t *uncheckedTx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 	if err != nil {
 		return err
 	}
+	for _, flushed := range t.flushed {
+		if err := expectAny(ctx, tx, flushed); err != nil {
+			return err
+		}
+		if err := tx.Flush(ctx, flushed); err != nil {
+			return err
+		}
+	}
+	if err := expectAny(ctx, tx, cs); err != nil {
+		return err
+	}
+	return tx.Commit(ctx, cs)
+}
+
+// expectAny makes writes expect the versions that there are.
+func expectAny(ctx context.Context, tx driver.Tx, cs *driver.ChangeSet) error {
 	for i := range cs.Writes {
 		w := &cs.Writes[i]
 		rows, err := tx.Get(ctx, w.Collection, []string{w.ID})
@@ -81,7 +102,7 @@ func (t *uncheckedTx) Commit(ctx context.Context, cs *driver.ChangeSet) error {
 			w.Expected, w.Version = rows[0].Version, rows[0].Version+1
 		}
 	}
-	return tx.Commit(ctx, cs)
+	return nil
 }
 
 // torn makes each read see the newest.
