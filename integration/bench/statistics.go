@@ -22,7 +22,7 @@ func inOutbox(ctx context.Context, where string, c *pgx.Conn, do func(db *uow.DB
 		return err
 	}
 	query := u.Query()
-	name := "measured " + query.Get("search_path")
+	name := "measured-" + query.Get("search_path") // a space would come as a plus sign
 	query.Set("application_name", name)
 	u.RawQuery = query.Encode()
 	db, err := openPostgresOutbox(ctx, u.String())
@@ -32,6 +32,13 @@ func inOutbox(ctx context.Context, where string, c *pgx.Conn, do func(db *uow.DB
 	log, err := outbox.Of(db)
 	if err == nil {
 		err = do(db, log)
+	}
+	var there bool
+	if err == nil {
+		err = c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)`, name).Scan(&there)
+	}
+	if err == nil && !there {
+		err = errors.New("bench: the server does not know the database's sessions by their name")
 	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
