@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,8 +17,8 @@ type Action struct {
 	// Cursor is whose messages they are. Required.
 	Cursor string `json:"cursor"`
 	// Filter selects messages. One that selects everything needs All. States must be
-	// some that the action is for; without any it is Parked for Discard, and all that
-	// it is for for the others.
+	// some that the action is for; without any it is Parked for Discard, all that are held
+	// for Park, and all that it is for for the others.
 	Filter Filter `json:"filter"`
 	All    bool   `json:"all,omitempty"`
 	// DryRun changes nothing and counts.
@@ -64,13 +65,48 @@ func (o *Ops) Discard(ctx context.Context, a Action) (Outcome, error) {
 // Park makes held messages wait for an operator: those that are retrying, or waiting as
 // the first of their key. What the relay is trying just then is settled by what becomes
 // of it.
+//
+// With Delivered among its states it stops keys that deliver normally: the last message of
+// each that was delivered is held again, as parked, and what follows it waits, from the
+// relay's next look on. Discard it, and the key goes on; Redrive publishes it once more
+// before. The keys must be named, and the log must still have a message of them.
 func (o *Ops) Park(ctx context.Context, a Action) (Outcome, error) {
 	if a.Reason == "" {
 		a.Reason = "parked by an operator"
 	}
-	return o.act(ctx, "park", a, []State{Retrying, Waiting}, []State{Retrying, Waiting}, func(ctx context.Context, cursor string, positions []int64) (int, error) {
+	park := func(ctx context.Context, cursor string, positions []int64) (int, error) {
 		return o.cfg.Log.Park(ctx, cursor, positions, a.Reason)
-	})
+	}
+	if slices.Contains(a.Filter.States, Delivered) {
+		return o.stop(ctx, a, park)
+	}
+	return o.act(ctx, "park", a, []State{Retrying, Waiting}, []State{Retrying, Waiting}, park)
+}
+
+// stop parks one message of each key: the first that is held, or the last that was delivered.
+func (o *Ops) stop(ctx context.Context, a Action, park func(context.Context, string, []int64) (int, error)) (done Outcome, err error) {
+	if err := a.check("park", []State{Retrying, Waiting, Delivered}); err != nil {
+		return Outcome{}, err
+	}
+	if len(a.Filter.Keys) == 0 || slices.Contains(a.Filter.Keys, "") || a.Limit > 0 {
+		return Outcome{}, fmt.Errorf("%w: park: messages that were delivered are parked to stop their keys, which must be named, without a limit", ErrInvalid)
+	}
+	done = Outcome{Action: "park", Cursor: a.Cursor, DryRun: a.DryRun}
+	defer func() { o.audit(ctx, a, &done, err) }()
+	byKey, held := map[string]int64{}, map[string]bool{}
+	q := Query{Cursor: a.Cursor, Filter: a.Filter}
+	for more := true; more; more = q.After > 0 {
+		q.After, err = o.walk(ctx, q, func(m *outbox.Message, at *Standing) bool {
+			if !held[m.Key] {
+				byKey[m.Key], held[m.Key] = m.Position, at.State.held()
+			}
+			return true
+		})
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, o.actOn(ctx, a, &done, slices.Sorted(maps.Values(byKey)), park)
 }
 
 // Replay has messages that were delivered published again, by the cursor's relay, with

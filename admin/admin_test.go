@@ -255,6 +255,37 @@ func TestParkByHand(t *testing.T) {
 	s.redriven(t)
 }
 
+func TestKeysAreStopped(t *testing.T) {
+	s := newScene(t, stores(t)["memory"])
+	s.append("a", "b", "a", "c", "b")
+	lease, err := s.log.Acquire(t.Context(), outbox.Claim{Cursor: "mail"})
+	if err == nil {
+		err = s.log.Settle(t.Context(), lease, outbox.Settlement{Position: 5, Hold: []outbox.Hold{
+			{Position: 2, Key: "b", State: outbox.Retrying}, {Position: 5, Key: "b", State: outbox.Waiting}}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := admin.Action{Cursor: "mail", DryRun: true, Filter: admin.Filter{
+		Keys: []string{"a", "b", "none"}, States: []admin.State{admin.Retrying, admin.Waiting, admin.Delivered}}}
+	done, err := s.ops.Park(t.Context(), stop)
+	s.wantOutcome(done, err, 2, 0)
+	stop.DryRun = false
+	done, err = s.ops.Park(t.Context(), stop)
+	s.wantOutcome(done, err, 2, 2)
+	s.want("parked", s.list(admin.Query{Cursor: "mail", Filter: admin.Filter{States: []admin.State{admin.Parked}}}), "b-1", "a-2")
+	for what, a := range map[string]admin.Action{
+		"no key":        {Cursor: "mail", All: true, Filter: admin.Filter{States: []admin.State{admin.Delivered}}},
+		"the empty key": {Cursor: "mail", Filter: admin.Filter{Keys: []string{""}, States: []admin.State{admin.Delivered}}},
+		"a limit":       {Cursor: "mail", Limit: 1, Filter: admin.Filter{Keys: []string{"c"}, States: []admin.State{admin.Delivered}}},
+		"pending ones":  {Cursor: "mail", Filter: admin.Filter{Keys: []string{"c"}, States: []admin.State{admin.Delivered, admin.Pending}}},
+	} {
+		if _, err := s.ops.Park(t.Context(), a); !errors.Is(err, admin.ErrInvalid) {
+			t.Errorf("%s: the error is %v, want ErrInvalid", what, err)
+		}
+	}
+}
+
 // redriven: what was parked by hand goes on in order when it is redriven.
 func (s *scene) redriven(t *testing.T) {
 	t.Helper()

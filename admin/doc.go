@@ -27,7 +27,8 @@
 //
 //	Redrive   parked → retrying at once, with its attempts forgotten
 //	Discard   held → delivered, without having been published
-//	Park      retrying, or waiting as the first of its key → parked
+//	Park      retrying, or waiting as the first of its key → parked;
+//	          the last delivered of a key → parked, what follows waits
 //	Replay    delivered → held, to be published again with the same id
 //
 // A replay leaves the position of the cursor where it is. Its messages are published

@@ -155,16 +155,34 @@ func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reas
 		if err := run(sc); err != nil {
 			return err
 		}
+		reason = strings.ToValidUTF8(reason, "\uFFFD")
 		sc = newScript()
 		if len(heads) > 0 {
 			sc.add("UPDATE ", s.schema, "uow_outbox_held SET state = 'parked', next_at = NULL, reason = ").
-				text(strings.ToValidUTF8(reason, "\uFFFD"), unlimited).add(" WHERE `cursor` = ").text(cursor, unlimited).
+				text(reason, unlimited).add(" WHERE `cursor` = ").text(cursor, unlimited).
 				add(" AND position IN ").positions(heads).end()
 		}
-		n = len(heads)
-		return run(sc.do("COMMIT"))
+		err := run(counting(s.stopped(sc, cursor, positions, reason), &n).do("COMMIT"))
+		n += len(heads)
+		return err
 	})
 	return n, err
+}
+
+// stopped parks the last of messages that were delivered, of each key of which nothing is held.
+func (s *Store) stopped(sc *script, cursor string, positions []int64, reason string) *script {
+	sc.add("INSERT IGNORE INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) SELECT ").
+		text(cursor, unlimited).add(", MAX(m.position), m.ordering_key, 'parked', 0, NULL, ").text(reason, unlimited).
+		add(", UTC_TIMESTAMP(6) FROM ", s.schema, "uow_outbox m WHERE m.ordering_key <> ''")
+	return s.passed(sc, cursor, positions).add(" AND NOT EXISTS (SELECT 1 FROM ", s.schema, "uow_outbox_held o WHERE o.`cursor` = ").
+		text(cursor, unlimited).add(" AND o.`key` = m.ordering_key) GROUP BY m.ordering_key").end()
+}
+
+// passed has a query choose those of the messages m that all partitions of a cursor have passed.
+func (s *Store) passed(sc *script, cursor string, positions []int64) *script {
+	return sc.add(" AND m.position IN ").positions(positions).add(" AND m.position <= (SELECT MIN(c.position) FROM ", s.schema,
+		"uow_outbox_cursor c WHERE c.split = 0 AND (c.name = ").text(cursor, unlimited).add(" AND c.part_of = '' OR c.part_of = ").
+		text(cursor, unlimited).add(" AND c.part_of <> ''))")
 }
 
 // Replay implements outbox.Log.
@@ -175,10 +193,8 @@ func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (n
 	sc := s.change().add("INSERT IGNORE INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) SELECT ").
 		text(cursor, unlimited).add(", m.position, m.ordering_key, IF(m.ordering_key = '', ").text(string(outbox.ReplayState("")), 16).
 		add(", ").text(string(outbox.ReplayState("k")), 16).add("), 0, NULL, '', UTC_TIMESTAMP(6) FROM ", s.schema,
-		"uow_outbox m WHERE m.position IN ").positions(positions).add(" AND m.position <= (SELECT MIN(c.position) FROM ", s.schema,
-		"uow_outbox_cursor c WHERE c.split = 0 AND (c.name = ").text(cursor, unlimited).add(" AND c.part_of = '' OR c.part_of = ").
-		text(cursor, unlimited).add("))").end()
-	err = s.do(ctx, "replay", counting(sc, &n).do("COMMIT"))
+		"uow_outbox m WHERE TRUE")
+	err = s.do(ctx, "replay", counting(s.passed(sc, cursor, positions).end(), &n).do("COMMIT"))
 	return n, err
 }
 

@@ -65,10 +65,12 @@ type Log interface {
 	Redrive(ctx context.Context, cursor string, positions []int64) (int, error)
 	Discard(ctx context.Context, cursor string, positions []int64) (int, error)
 
-	// Park makes held messages wait for an operator, with this reason, as if they had
-	// used up their attempts, and returns how many it parked: of each key the first
-	// that is held, unless it is parked. One that a relay is trying just then is
-	// settled by what becomes of it.
+	// Park makes messages wait for an operator, with this reason, as if they had used up
+	// their attempts, and returns how many it parked. Of what is held that is of each key
+	// the first, unless it is parked; one that a relay is trying just then is settled by
+	// what becomes of it. A key of which nothing is held is stopped by the last of those
+	// of its messages that are named and that Replay could hold: what follows that one
+	// waits behind it, from the relay's next look on.
 	Park(ctx context.Context, cursor string, positions []int64, reason string) (int, error)
 
 	// Replay holds messages again that the cursor has delivered, or discarded, and

@@ -154,7 +154,12 @@ func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reas
 		statement: s.sqlf(`WITH u AS (UPDATE %[1]s.uow_outbox_held h SET state = 'parked', next_at = NULL, reason = $3
 			WHERE cursor = $1 AND position = ANY($2) AND state <> 'parked' AND NOT EXISTS (SELECT FROM %[1]s.uow_outbox_held o
 				WHERE o.cursor = $1 AND o.key = h.key AND h.key <> '' AND o.position < h.position)
-			RETURNING position) SELECT count(*) FROM u`, pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextOID),
+			RETURNING position), i AS (INSERT INTO %[1]s.uow_outbox_held (cursor, position, key, state, attempts, reason, since)
+			SELECT DISTINCT ON (ordering_key) $1, position, ordering_key, 'parked', 0, $3, clock_timestamp()
+			FROM %[1]s.uow_outbox m WHERE position = ANY($2) AND ordering_key <> '' AND position <= `+passedByAll+`
+				AND NOT EXISTS (SELECT FROM %[1]s.uow_outbox_held o WHERE o.cursor = $1 AND o.key = m.ordering_key)
+			ORDER BY ordering_key, position DESC ON CONFLICT (cursor, position) DO NOTHING RETURNING position)
+			SELECT (SELECT count(*) FROM u) + (SELECT count(*) FROM i)`, pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextOID),
 		args: newArgs(3).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }).text(clean(reason)),
 		row:  func(row [][]byte) error { n = int(number(row[0])); return nil },
 	})
@@ -167,13 +172,16 @@ func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (n
 	return n, err
 }
 
+// passedByAll is the position that all partitions of the cursor $1 have passed.
+const passedByAll = `(SELECT min(position) FROM %[1]s.uow_outbox_cursor
+	WHERE split = 0 AND (name = $1 AND part_of = '' OR part_of = $1 AND $1 <> ''))`
+
 // replay holds messages again, and counts them.
 func (s *Store) replay(cursor string, positions []int64, n *int) step {
 	return step{
 		statement: s.sqlf(`WITH i AS (INSERT INTO %[1]s.uow_outbox_held (cursor, position, key, state, attempts, reason, since)
 			SELECT $1, position, ordering_key, CASE WHEN ordering_key = '' THEN $3 ELSE $4 END, 0, '', clock_timestamp()
-			FROM %[1]s.uow_outbox WHERE position = ANY($2) AND position <= (SELECT min(position) FROM %[1]s.uow_outbox_cursor
-				WHERE split = 0 AND (name = $1 AND part_of = '' OR part_of = $1 AND $1 <> ''))
+			FROM %[1]s.uow_outbox WHERE position = ANY($2) AND position <= `+passedByAll+`
 			ON CONFLICT (cursor, position) DO NOTHING RETURNING position) SELECT count(*) FROM i`,
 			pgtype.TextOID, pgtype.Int8ArrayOID, pgtype.TextOID, pgtype.TextOID),
 		args: newArgs(4).text(cursor).ints(len(positions), func(i int) int64 { return positions[i] }).

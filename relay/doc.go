@@ -77,7 +77,8 @@
 // one it has just tried was discarded. One that is parked while it is tried is what
 // the attempt makes of it. What is replayed is held as waiting, or due where it has no
 // key, before or behind whatever its key holds, and published once its key is not being
-// published otherwise; one behind it that was parked stays so.
+// published otherwise; one behind it that was parked stays so. A key that delivers normally is
+// stopped by parking its last message that was delivered, which is held again like that.
 //
 // # Partitions and sharing
 //

@@ -229,7 +229,8 @@ func (s *session) collectDue(ctx context.Context, f *flight, now time.Time) erro
 		if e != nil && e.phase == flying {
 			continue
 		}
-		more := row.Key != "" && (e == nil || e.more)
+		// Another one than the relay has held is an operator's, before those that it knows of.
+		more := row.Key != "" && (e == nil || e.more || e.first != row.Position)
 		s.held.set(at, flying, time.Time{}).more = more
 		f.add(row)
 	}

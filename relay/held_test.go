@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -313,6 +314,85 @@ func TestP23_ReplayGoesOnInOrder(t *testing.T) {
 		if now := f.cursor().Position; now != at+2 {
 			t.Errorf("the cursor is at %d, want %d: two new messages", now, at+2)
 		}
+	})
+}
+
+// A key that is stopped by its last message holds what comes, goes on in order when that
+// is discarded, and with it when that is redriven; others do not notice.
+func TestP23_StoppedKeyWaitsAndGoesOn(t *testing.T) {
+	for _, end := range []string{"discard", "redrive"} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				r := f.run(relay.Config{PollInterval: time.Minute, BatchSize: 10})
+				f.commit("a", "a", "b")
+				synctest.Wait()
+				if n, err := f.log.Park(t.Context(), "default", []int64{1, 2}, "look into it"); n != 1 || err != nil {
+					t.Fatalf("Park returned %d, %v, want one message", n, err)
+				}
+				r.Wake()
+				synctest.Wait()
+				before := len(f.to.arrivals())
+				f.commit("a", "b", "a")
+				pass(3 * time.Minute)
+				wantIDs(t, "arrived while a is stopped", f.to.arrivals()[before:], "b-2")
+				wantIDs(t, "parked", f.heldIDs(outbox.Parked), "a-2")
+				wantIDs(t, "waiting", f.heldIDs(outbox.Waiting), "a-3", "a-4")
+				want := []string{"b-2", "a-3", "a-4", "a-5"}
+				var err error
+				if end == "discard" {
+					_, err = f.log.Discard(t.Context(), "default", []int64{2})
+				} else {
+					_, err = f.log.Redrive(t.Context(), "default", []int64{2})
+					want = slices.Insert(want, 1, "a-2")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Wake()
+				synctest.Wait()
+				f.commit("a")
+				pass(2 * time.Minute)
+				wantIDs(t, "arrived in all", f.to.arrivals()[before:], want...)
+				if held := f.held(outbox.HeldFilter{}); len(held) != 0 {
+					t.Errorf("held are still %+v", held)
+				}
+			})
+		})
+	}
+}
+
+// What operators have held and made due again before a message that fails, between two
+// looks of the relay, does not have it forget that message.
+func TestP21_RedrivenBeforeAFailedMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.run(relay.Config{PollInterval: time.Hour, BatchSize: 10, Backoff: relay.Backoff{Min: time.Minute, Max: time.Minute}})
+		f.commit("a")
+		synctest.Wait()
+		if n, err := f.log.Park(t.Context(), "default", []int64{1}, "stop"); n != 1 || err != nil {
+			t.Fatalf("Park returned %d, %v", n, err)
+		}
+		if n, err := f.log.Redrive(t.Context(), "default", []int64{1}); n != 1 || err != nil {
+			t.Fatalf("Redrive returned %d, %v", n, err)
+		}
+		f.to.set(fail("a", relay.Retry))
+		f.commit("a") // the relay has not heard of the first one
+		synctest.Wait()
+		wantIDs(t, "retrying", f.heldIDs(outbox.Retrying), "a-1", "a-2")
+		before := len(f.to.arrivals())
+		second := true
+		f.to.set(func(_ context.Context, m outbox.Message) relay.Result {
+			if m.ID == "a-2" && second {
+				second = false
+				return relay.Result{Outcome: relay.Retry, Err: errors.New("once more")}
+			}
+			return relay.Result{Outcome: relay.Stored}
+		})
+		pass(90 * time.Second)
+		f.commit("a")
+		pass(5 * time.Minute)
+		wantIDs(t, "arrived", f.to.arrivals()[before:], "a-1", "a-2", "a-3")
 	})
 }
 

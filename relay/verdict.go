@@ -61,7 +61,8 @@ func (s *session) judgeFresh(f *flight) verdict {
 			continue
 		}
 		held := s.hold(hold, result, worked || f.skipped[i], now)
-		s.held.set(at, phaseOf(held.State), held.NextAt).more = false
+		e := s.held.set(at, phaseOf(held.State), held.NextAt)
+		e.more, e.first = false, m.Position
 		v.settlement.Hold = append(v.settlement.Hold, held)
 		v.tried = append(v.tried, tried{message: m, result: result, hold: &held})
 	}
@@ -105,7 +106,7 @@ func (s *session) judgeRetried(f *flight) verdict {
 			s.unavailable(&v, result, now)
 		}
 		hold := s.hold(row.Hold, result, worked, now)
-		s.held.set(at, phaseOf(hold.State), hold.NextAt)
+		s.held.set(at, phaseOf(hold.State), hold.NextAt).first = row.Position
 		stopped[at] = true
 		v.settlement.Hold = append(v.settlement.Hold, hold)
 		v.tried = append(v.tried, tried{message: &f.held[i].Message, result: result, hold: &hold})

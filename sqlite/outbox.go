@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -219,41 +220,54 @@ func heldQuery(cursor string, filter outbox.HeldFilter) (string, []sqldriver.Val
 
 // Redrive implements outbox.Log.
 func (s *Store) Redrive(ctx context.Context, cursor string, positions []int64) (int, error) {
-	return s.each(ctx, "redrive", `UPDATE uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since
-		WHERE cursor = ? AND position = ? AND state = 'parked'`, cursor, positions)
+	return s.each(ctx, "redrive", cursor, positions, []string{`UPDATE uow_outbox_held SET state = 'retrying', attempts = 0, next_at = since
+		WHERE cursor = ? AND position = ? AND state = 'parked'`})
 }
 
 // Discard implements outbox.Log.
 func (s *Store) Discard(ctx context.Context, cursor string, positions []int64) (int, error) {
-	return s.each(ctx, "discard", deleteHeld, cursor, positions)
+	return s.each(ctx, "discard", cursor, positions, []string{deleteHeld})
 }
 
 // Park implements outbox.Log.
 func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reason string) (int, error) {
-	return s.each(ctx, "park", `UPDATE uow_outbox_held AS h SET state = 'parked', next_at = NULL, reason = ?3
+	return s.each(ctx, "park", cursor, positions, []string{
+		`UPDATE uow_outbox_held AS h SET state = 'parked', next_at = NULL, reason = ?3
 		WHERE cursor = ?1 AND position = ?2 AND state <> 'parked' AND NOT EXISTS (SELECT 1 FROM uow_outbox_held o
-			WHERE o.cursor = ?1 AND o.key = h.key AND h.key <> '' AND o.position < ?2)`, cursor, positions, reason)
+			WHERE o.cursor = ?1 AND o.key = h.key AND h.key <> '' AND o.position < ?2)`,
+		`INSERT INTO uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
+		SELECT ?1, m.position, m.ordering_key, 'parked', 0, NULL, ?3, ` + now + ` FROM uow_outbox m WHERE m.position = ?2
+			AND m.ordering_key <> '' AND m.position <= ` + passedByAll + `
+			AND NOT EXISTS (SELECT 1 FROM uow_outbox_held o WHERE o.cursor = ?1 AND o.key = m.ordering_key)`,
+	}, reason)
 }
 
 // Replay implements outbox.Log.
 func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (int, error) {
-	return s.each(ctx, "replay", `INSERT INTO uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
-		SELECT ?1, m.position, m.ordering_key, iif(m.ordering_key = '', ?3, ?4), 0, NULL, '', `+now+` FROM uow_outbox m WHERE m.position = ?2
-			AND m.position <= (SELECT min(position) FROM uow_outbox_cursor WHERE split = 0 AND (name = ?1 AND part_of = '' OR part_of = ?1 AND ?1 <> ''))
-		ON CONFLICT (cursor, position) DO NOTHING`, cursor, positions, string(outbox.ReplayState("")), string(outbox.ReplayState("k")))
+	return s.each(ctx, "replay", cursor, positions, []string{`INSERT INTO uow_outbox_held (cursor, position, key, state, attempts, next_at, reason, since)
+		SELECT ?1, m.position, m.ordering_key, iif(m.ordering_key = '', ?3, ?4), 0, NULL, '', ` + now + ` FROM uow_outbox m WHERE m.position = ?2
+			AND m.position <= ` + passedByAll + ` ON CONFLICT (cursor, position) DO NOTHING`}, string(outbox.ReplayState("")), string(outbox.ReplayState("k")))
 }
 
-// each runs a statement for each position and counts the rows that it changed.
-func (s *Store) each(ctx context.Context, what, query, cursor string, positions []int64, more ...sqldriver.Value) (int, error) {
+// passedByAll is the position that all partitions of the cursor ?1 have passed.
+const passedByAll = `(SELECT min(position) FROM uow_outbox_cursor WHERE split = 0 AND (name = ?1 AND part_of = '' OR part_of = ?1 AND ?1 <> ''))`
+
+// each runs queries, one after the other, for each position from the last to the first,
+// and counts the rows that they changed.
+func (s *Store) each(ctx context.Context, what, cursor string, positions []int64, queries []string, more ...sqldriver.Value) (int, error) {
+	positions = slices.Sorted(slices.Values(positions))
+	slices.Reverse(positions)
 	var changed int64
 	err := s.writer.do(ctx, func(c *conn) error {
 		changed = 0
-		for _, position := range positions {
-			n, err := c.exec(query, append([]sqldriver.Value{cursor, position}, more...)...)
-			if err != nil {
-				return wrap(what, err)
+		for _, query := range queries {
+			for _, position := range positions {
+				n, err := c.exec(query, append([]sqldriver.Value{cursor, position}, more...)...)
+				if err != nil {
+					return wrap(what, err)
+				}
+				changed += n
 			}
-			changed += n
 		}
 		return nil
 	})

@@ -37,13 +37,18 @@ func heldChecks() []Check {
 			needs: outboxNeeded,
 			run:   parkByHand,
 		}, {
+			Name:  "P23_park_stops_keys",
+			Rule:  "Park must stop a key of which nothing is held by the last of the messages named that every partition of the cursor has passed, and leave others alone",
+			needs: outboxNeeded,
+			run:   parkDelivered,
+		}, {
 			Name:  "P23_replay",
 			Rule:  "Replay must hold exactly the messages named that every partition of the cursor has passed and that are not held, due at once, and leave the position",
 			needs: outboxNeeded,
 			run:   replay,
 		}, {
 			Name:  "P23_replay_of_partitions",
-			Rule:  "Replay must leave messages alone that some partition of the cursor has not passed",
+			Rule:  "Replay and Park must leave messages alone that some partition of the cursor has not passed",
 			needs: outboxNeeded,
 			run:   replayOfPartitions,
 		}, {
@@ -260,8 +265,8 @@ func discard(k *kit) {
 func parkByHand(k *kit) {
 	r := k.newRelay("relay", "a", "a", "b", "", "", "c")
 	r.park()
-	n, err := r.log.Park(k.Context(), "relay", []int64{r.positions[0], r.positions[1], r.positions[2], r.positions[4], r.positions[5], 1 << 40}, "by hand")
-	k.wantCount("Park of a parked, a waiting, two retrying, a delivered and a missing message", n, err, 2)
+	n, err := r.log.Park(k.Context(), "relay", []int64{r.positions[0], r.positions[1], r.positions[2], r.positions[4], 1 << 40}, "by hand")
+	k.wantCount("Park of a parked, a waiting, two retrying and a missing message", n, err, 2)
 	parked := r.wantHeld("after Park", outbox.HeldFilter{State: outbox.Parked}, 0, 2, 3, 4)
 	if len(parked) == 4 {
 		if parked[0].Reason != "no route" || parked[1].Reason != "by hand" || parked[1].Attempts != 3 || !parked[1].NextAt.IsZero() {
@@ -279,6 +284,39 @@ func parkByHand(k *kit) {
 	k.wantCount("Park by a cursor that does not exist", n, err, 0)
 	n, err = r.log.Park(k.Context(), "relay", nil, "by hand")
 	k.wantCount("Park of no message", n, err, 0)
+}
+
+func parkDelivered(k *kit) {
+	r := k.newRelay("relay", "a", "a", "b", "", "c", "c", "d", "b", "a", "e")
+	r.settle(outbox.Settlement{Position: r.positions[8], Hold: []outbox.Hold{r.hold(2, "b", outbox.Retrying), r.hold(7, "b", outbox.Waiting)}})
+	named := []int64{1 << 40, r.positions[5], r.positions[4]}
+	for _, i := range []int{0, 1, 3, 4, 7, 9} {
+		named = append(named, r.positions[i])
+	}
+	for _, want := range []int{2, 0} {
+		n, err := r.log.Park(k.Context(), "relay", named, "by hand")
+		k.wantCount("Park of delivered messages of two keys and of none, of one that waits, of a new and a missing one", n, err, want)
+		parked := r.wantHeld("after Park of delivered messages", outbox.HeldFilter{State: outbox.Parked}, 1, 5)
+		for _, h := range parked {
+			if h.Key != h.Message.Key || h.Attempts != 0 || h.Reason != "by hand" || h.Since.IsZero() || !h.NextAt.IsZero() {
+				k.broken("a message that Park has stopped a key by should be held with the key, the reason, no attempts and no time; got %+v", h.Hold)
+			}
+		}
+	}
+	r.wantHeld("after Park of delivered messages", outbox.HeldFilter{}, 1, 2, 5, 7)
+	if at := r.stats("relay").Position; at != r.positions[8] {
+		k.broken("after Park the cursor should still be at %d; got %d", r.positions[8], at)
+	}
+	n, err := r.log.Redrive(k.Context(), "relay", []int64{r.positions[1]})
+	k.wantCount("Redrive of a message that had been delivered", n, err, 1)
+	n, err = r.log.Discard(k.Context(), "relay", []int64{r.positions[5]})
+	k.wantCount("Discard of a message that had been delivered", n, err, 1)
+	n, err = r.log.Park(k.Context(), "relay", []int64{r.positions[4]}, "again")
+	k.wantCount("Park of a message of a key of which nothing is held any more", n, err, 1)
+	n, err = r.log.Park(k.Context(), "nobody", r.positions, "by hand")
+	k.wantCount("Park by a cursor that does not exist", n, err, 0)
+	r.settle(outbox.Settlement{Release: []int64{r.positions[4]}})
+	r.wantHeld("when what was parked was delivered once more", outbox.HeldFilter{}, 1, 2, 7)
 }
 
 func replay(k *kit) {
@@ -346,6 +384,12 @@ func replayOfPartitions(k *kit) {
 	r.wantHeld("after Replay", outbox.HeldFilter{}, 0, 1)
 	n, err = r.log.Replay(k.Context(), leases[0].Row(), r.positions)
 	k.wantCount("Replay to what is no cursor but a partition", n, err, 0)
+	n, err = r.log.Park(k.Context(), leases[0].Row(), r.positions, "by hand")
+	k.wantCount("Park at what is no cursor but a partition", n, err, 0)
+	n, err = r.log.Discard(k.Context(), "relay", r.positions)
+	k.wantCount("Discard of both", n, err, 2)
+	n, err = r.log.Park(k.Context(), "relay", r.positions, "by hand")
+	k.wantCount("Park of messages of which one partition has passed two, and the other all", n, err, 2)
 }
 
 func heldBelongsToCursor(k *kit) {

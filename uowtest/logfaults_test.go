@@ -157,6 +157,37 @@ func parkLosesReason() fault {
 	}}
 }
 
+// parkStopsNothing parks only what is held.
+func parkStopsNothing() fault {
+	return fault{park: func(s *brokenStore, ctx context.Context, cursor string, positions []int64, reason string) (int, error) {
+		held, err := s.Held(ctx, cursor, outbox.HeldFilter{})
+		if err != nil {
+			return 0, err
+		}
+		var named []int64
+		for _, h := range held {
+			if slices.Contains(positions, h.Position) {
+				named = append(named, h.Position)
+			}
+		}
+		return s.Log.Park(ctx, cursor, named, reason)
+	}}
+}
+
+// parkStopsByFirst stops each key by the first of the messages named.
+func parkStopsByFirst() fault {
+	return fault{park: func(s *brokenStore, ctx context.Context, cursor string, positions []int64, reason string) (total int, err error) {
+		for _, position := range slices.Sorted(slices.Values(positions)) {
+			n, err := s.Log.Park(ctx, cursor, []int64{position}, reason)
+			if err != nil {
+				return 0, err
+			}
+			total += n
+		}
+		return total, nil
+	}}
+}
+
 // replaysNothing says that it did.
 func replaysNothing() fault {
 	return fault{replay: func(_ *brokenStore, _ context.Context, _ string, positions []int64) (int, error) {

@@ -24,7 +24,8 @@ Act, at one cursor:
     uow outbox redrive          publish parked messages again, now
     uow outbox discard          give parked messages up (--state retrying,waiting:
                                 those that are not parked)
-    uow outbox park             stop trying messages that fail (--reason TEXT)
+    uow outbox park             stop trying messages that fail (--reason TEXT); with
+                                --key K --state delivered: stop a key that works
     uow outbox replay           publish delivered messages again, with the same ids
                                 (--rate N: so many a second)
     uow outbox drop-cursor NAME forget a cursor (--force: though a relay has it)

@@ -176,7 +176,7 @@ func (c *command) printOutcome(o admin.Outcome) {
 		fmt.Fprintf(c.out, "Would %s %s at the cursor %s, positions %s.\n", o.Action, count(o.Matched, "message"), o.Cursor, positions(o))
 		return
 	}
-	fmt.Fprintf(c.out, "%s: %d of %s changed at the cursor %s.\n", o.Action, o.Changed, count(o.Matched, "message"), o.Cursor)
+	fmt.Fprintf(c.out, "%s: %d of %s changed at the cursor %s, positions %s.\n", o.Action, o.Changed, count(o.Matched, "message"), o.Cursor, positions(o))
 }
 
 func positions(o admin.Outcome) string {

@@ -134,8 +134,32 @@ func TestAPersonIsAsked(t *testing.T) {
 	}
 }
 
+func TestAKeyIsStopped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shop.db")
+	message := outbox.Message{Topic: "t", Type: "x", Key: "orders/7"}
+	settled(t, path, []outbox.Message{message, message})
+	store := "UOW_STORE=" + path
+	stop := []string{"outbox", "park", "--key", "orders/7", "--state", "delivered", "--reason", "ticket 12"}
+	out, _ := typed(t, exitOK, store, append(stop, "--dry-run")...)
+	has(t, out, "Would park 1 message at the cursor default, positions 2.")
+	out, _ = typed(t, exitOK, store, append(stop, "--yes")...)
+	has(t, out, "park: 1 of 1 message changed at the cursor default, positions 2.")
+	out, _ = typed(t, exitOK, store, "outbox", "show", "2")
+	has(t, out, "parked", "ticket 12")
+	out, _ = typed(t, exitOK, store, "outbox", "discard", "--position", "2", "--yes")
+	has(t, out, "discard: 1 of 1 message changed")
+	_, errs := typed(t, exitUsage, store, "outbox", "park", "--all", "--state", "delivered", "--yes")
+	has(t, errs, "which must be named")
+}
+
 // park makes a database with a message that is parked at the cursor default.
 func park(t *testing.T, path string) {
+	t.Helper()
+	settled(t, path, []outbox.Message{{Topic: "t", Type: "x"}}, outbox.Hold{Position: 1, State: outbox.Parked})
+}
+
+// settled makes a database with messages that the cursor default has delivered, or holds.
+func settled(t *testing.T, path string, messages []outbox.Message, hold ...outbox.Hold) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), path, uow.Config{})
 	if err != nil {
@@ -145,7 +169,7 @@ func park(t *testing.T, path string) {
 	log, err := outbox.Of(db)
 	if err == nil {
 		err = db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
-			return outbox.Append(u, outbox.Message{Topic: "t", Type: "x"})
+			return outbox.Append(u, messages...)
 		})
 	}
 	if err != nil {
@@ -153,7 +177,7 @@ func park(t *testing.T, path string) {
 	}
 	lease, err := log.Acquire(t.Context(), outbox.Claim{Cursor: "default", Owner: "me", Force: true})
 	if err == nil {
-		err = log.Settle(t.Context(), lease, outbox.Settlement{Position: 1, Hold: []outbox.Hold{{Position: 1, State: outbox.Parked}}})
+		err = log.Settle(t.Context(), lease, outbox.Settlement{Position: int64(len(messages)), Hold: hold})
 	}
 	if err != nil {
 		t.Fatal(err)

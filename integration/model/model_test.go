@@ -30,6 +30,7 @@ var (
 	twice    = bounds{"TROUBLES=2", "FAILURES=1"}
 	late     = bounds{"TROUBLES=2", "FAILURES=1", "LATE=1"}
 	operated = bounds{"TROUBLES=0", "FAILURES=2", "OPERATIONS=1"}
+	again    = bounds{"TROUBLES=0", "FAILURES=1", "OPERATIONS=2"}
 	alive    = bounds{"TROUBLES=1", "FAILURES=1", "LIVENESS"}
 	writers  = bounds{"WRITERS=3", "POSITIONS=4"}
 )
@@ -44,7 +45,7 @@ func TestModelsHold(t *testing.T) {
 		{"more messages", "relay.pml", bounds{"TROUBLES=1", "FAILURES=1", "MESSAGES=4"}, false},
 		{"failures", "relay.pml", bounds{"TROUBLES=0", "FAILURES=4", "MESSAGES=4"}, false},
 		{"leases, and settlements that come late", "relay.pml", late, false},
-		{"operators", "relay.pml", bounds{"TROUBLES=0", "FAILURES=2", "OPERATIONS=2"}, false},
+		{"operators", "relay.pml", bounds{"TROUBLES=0", "FAILURES=2", "OPERATIONS=3"}, false},
 		{"operators while relays die", "relay.pml", bounds{"TROUBLES=1", "FAILURES=1", "OPERATIONS=1", "MESSAGES=2"}, false},
 		{"everything comes", "relay.pml", alive, false},
 		{"scans", "scan.pml", writers, false},
@@ -98,6 +99,7 @@ func TestMutationsFail(t *testing.T) {
 		{"PARKED_FREES", "relay.pml", lost, "KeyOrder"},
 		{"PUBLISHER_GOES_ON", "relay.pml", lost, "FirstArrivals"},
 		{"MORE_IS_FORGOTTEN", "relay.pml", lost, "Delivered"},
+		{"LOWER_IS_ALONE", "relay.pml", again, "KeyOrder"},
 		{"UNSURE_PUBLISHES", "relay.pml", lost, "Unsure"},
 		{"DEAD_LEASES_STAND", "relay.pml", lost, "Delivered"},
 		{"NOBODY_LOOKS", "relay.pml", operated, "Delivered"},

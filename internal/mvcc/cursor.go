@@ -121,93 +121,93 @@ func selects(f outbox.HeldFilter, h outbox.Hold) bool {
 
 // Redrive implements outbox.Log.
 func (s *Store) Redrive(ctx context.Context, name string, positions []int64) (int, error) {
-	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
-		if h.State != outbox.Parked {
-			return false
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) {
+		if h.State == outbox.Parked {
+			h.State, h.Attempts, h.NextAt = outbox.Retrying, 0, h.Since
+			change.Hold = append(change.Hold, h)
 		}
-		h.State, h.Attempts, h.NextAt = outbox.Retrying, 0, h.Since
-		change.Hold = append(change.Hold, h)
-		return true
 	})
 }
 
 // Discard implements outbox.Log.
 func (s *Store) Discard(ctx context.Context, name string, positions []int64) (int, error) {
-	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
+	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) {
 		change.Gone = append(change.Gone, h.Position)
-		return true
 	})
 }
 
 // Park implements outbox.Log.
 func (s *Store) Park(ctx context.Context, name string, positions []int64, reason string) (int, error) {
-	return s.changeHeld(ctx, name, positions, func(change *CursorChange, h outbox.Hold) bool {
-		for position, other := range s.log.Cursors[name].Held {
-			if h.Key != "" && other.Key == h.Key && position < h.Position {
-				return false
+	return s.changeCursor(ctx, name, positions, func(l *Log, c *Cursor, named []int64, change *CursorChange) {
+		holding := map[string]bool{} // by key
+		for _, position := range slices.Sorted(maps.Keys(c.Held)) {
+			h := c.Held[position]
+			if _, meant := slices.BinarySearch(named, position); meant && h.State != outbox.Parked && !holding[h.Key] {
+				h.State, h.Reason, h.NextAt = outbox.Parked, reason, time.Time{}
+				change.Hold = append(change.Hold, h)
+			}
+			holding[h.Key] = h.Key != ""
+		}
+		for _, position := range slices.Backward(named) {
+			if h, delivered := l.again(name, position); delivered && h.Key != "" && !holding[h.Key] {
+				holding[h.Key] = true
+				h.State, h.Reason = outbox.Parked, reason
+				change.Hold = append(change.Hold, h)
 			}
 		}
-		if h.State == outbox.Parked {
-			return false
-		}
-		h.State, h.Reason, h.NextAt = outbox.Parked, reason, time.Time{}
-		change.Hold = append(change.Hold, h)
-		return true
 	})
 }
 
 // Replay implements outbox.Log.
-func (s *Store) Replay(ctx context.Context, name string, positions []int64) (replayed int, err error) {
+func (s *Store) Replay(ctx context.Context, name string, positions []int64) (int, error) {
+	return s.changeCursor(ctx, name, positions, func(l *Log, _ *Cursor, named []int64, change *CursorChange) {
+		for _, position := range named {
+			if h, delivered := l.again(name, position); delivered {
+				change.Hold = append(change.Hold, h)
+			}
+		}
+	})
+}
+
+// again returns how a message is held that a cursor has delivered, and whether it has.
+func (l *Log) again(name string, position int64) (outbox.Hold, bool) {
+	c := l.Cursors[name]
+	passed := c.Position
+	for i, row := range partitionRows(name, c.Split) {
+		if at := l.Cursors[row].Position; i == 0 || at < passed {
+			passed = at
+		}
+	}
+	m, there := l.message(position)
+	_, held := c.Held[position]
+	return outbox.Hold{
+		Position: position, Key: m.Key, State: outbox.ReplayState(m.Key), Since: time.Now().Truncate(time.Microsecond),
+	}, there && !held && position <= passed
+}
+
+// changeHeld has fn add what becomes of held messages.
+func (s *Store) changeHeld(ctx context.Context, name string, positions []int64, fn func(*CursorChange, outbox.Hold)) (int, error) {
+	return s.changeCursor(ctx, name, positions, func(_ *Log, c *Cursor, named []int64, change *CursorChange) {
+		for _, position := range named {
+			if h, held := c.Held[position]; held {
+				fn(change, h)
+			}
+		}
+	})
+}
+
+// changeCursor has fn, which is given the positions in order and each once, say what
+// becomes of what a cursor holds, and counts it.
+func (s *Store) changeCursor(ctx context.Context, name string, positions []int64, fn func(l *Log, c *Cursor, named []int64, change *CursorChange)) (changed int, err error) {
+	named := slices.Compact(slices.Sorted(slices.Values(positions)))
 	err = s.changeLog(ctx, func(l *Log) (Change, error) {
 		c, ok := l.Cursors[name]
 		if !ok || outbox.IsPartitionRow(name) {
 			return Change{}, nil
 		}
-		passed := c.Position
-		for i, row := range partitionRows(name, c.Split) {
-			if at := l.Cursors[row].Position; i == 0 || at < passed {
-				passed = at
-			}
-		}
-		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch, Split: c.Split}, map[int64]bool{}
-		for _, position := range positions {
-			m, there := l.message(position)
-			_, held := c.Held[position]
-			if !there || held || seen[position] || position > passed {
-				continue
-			}
-			seen[position] = true
-			hold := outbox.Hold{Position: position, Key: m.Key, State: outbox.ReplayState(m.Key), Since: time.Now().Truncate(time.Microsecond)}
-			change.Hold = append(change.Hold, hold)
-		}
-		if replayed = len(change.Hold); replayed == 0 {
-			return Change{}, nil
-		}
-		return cursorChange(name, change), nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return replayed, nil
-}
-
-// changeHeld has fn add what becomes of held messages, and counts how many it
-// changed.
-func (s *Store) changeHeld(ctx context.Context, name string, positions []int64, fn func(*CursorChange, outbox.Hold) bool) (changed int, err error) {
-	err = s.changeLog(ctx, func(l *Log) (Change, error) {
-		c, ok := l.Cursors[name]
-		if !ok {
-			return Change{}, nil
-		}
-		change, seen := CursorChange{Position: c.Position, Epoch: c.Epoch, Split: c.Split}, map[int64]bool{}
-		for _, position := range positions {
-			h, held := c.Held[position]
-			if held && !seen[position] && fn(&change, h) {
-				changed++
-			}
-			seen[position] = true
-		}
-		if changed == 0 {
+		change := CursorChange{Position: c.Position, Epoch: c.Epoch, Split: c.Split}
+		fn(l, c, named, &change)
+		if changed = len(change.Hold) + len(change.Gone); changed == 0 {
 			return Change{}, nil
 		}
 		return cursorChange(name, change), nil

@@ -237,7 +237,7 @@ inline judgeFresh() {
 #ifdef REFUSED_IS_DROPPED
 			:: one & refused
 #else
-			:: one & refused -> sParked = sParked | one; more[k] = false;
+			:: one & refused -> sParked = sParked | one; more[k] = false; first[k] = one;
 #ifdef PARKED_FREES
 				skip
 #else
@@ -247,7 +247,7 @@ inline judgeFresh() {
 #ifdef SKIPPED_PASSES
 			:: !(one & (ok | bad | refused | unavailable))
 #endif
-			:: else -> sRetrying = sRetrying | one; phase[k] = due; more[k] = false
+			:: else -> sRetrying = sRetrying | one; phase[k] = due; more[k] = false; first[k] = one
 			fi
 		fi;
 		m++
@@ -261,13 +261,17 @@ inline judgeFresh() {
 inline startRetry(x) {
 	one = LOWEST(HELD & KEY(x));
 	if
-	:: one == 0 -> phase[x] = clear; more[x] = false
+	:: one == 0 -> phase[x] = clear; more[x] = false; first[x] = 0
 	:: one & parked -> phase[x] = stuck; more[x] = true
 	:: one & (retrying | waiting) ->
 		retryAll = one;
 		k = LOWEST(HELD & KEY(x) & ~one);
 		if
+#ifdef LOWER_IS_ALONE
 		:: one & retrying
+#else
+		:: one & retrying -> if :: one != first[x] -> more[x] = true :: else fi
+#endif
 		:: BATCH > 1 && (k & waiting) -> retryAll = retryAll | k; more[x] = true
 		:: (one & waiting) && !(BATCH > 1 && (k & waiting)) -> more[x] = (k != 0)
 		fi;
@@ -296,8 +300,9 @@ inline judgeRetried() {
 #else
 		phase[k] = (more[k] -> due : clear)
 #endif
-	:: one & rRefused -> sParked = one; phase[k] = stuck
-	:: else -> sRetrying = one; phase[k] = due
+		first[k] = 0
+	:: one & rRefused -> sParked = one; phase[k] = stuck; first[k] = one
+	:: else -> sRetrying = one; phase[k] = due; first[k] = one
 	fi;
 	if :: one && (retryAll & ~(2 * one - 1)) -> more[k] = true :: else fi;
 	retryAll = 0; rOk = 0; rBad = 0; rRefused = 0; rUnavailable = 0; one = 0; k = 0
@@ -307,7 +312,7 @@ inline judgeRetried() {
 inline look(x) {
 	one = LOWEST(HELD & KEY(x));
 	if
-	:: one == 0 && phase[x] != flying -> phase[x] = clear; more[x] = false
+	:: one == 0 && phase[x] != flying -> phase[x] = clear; more[x] = false; first[x] = 0
 	:: one && phase[x] != flying && !(phase[x] == clear && (freshAll & KEY(x))) ->
 		phase[x] = ((one & parked) -> stuck : due); more[x] = true
 	:: else -> changed[me] = later
@@ -330,7 +335,7 @@ inline forget() {
 	lease = 0; saved = 0; at = 0;
 	upTo = 0; freshAll = 0; todo = 0; ok = 0; bad = 0; refused = 0; unavailable = 0;
 	retryAll = 0; again = 0; rOk = 0; rBad = 0; rRefused = 0; rUnavailable = 0;
-	phase[0] = clear; phase[1] = clear; more[0] = false; more[1] = false;
+	phase[0] = clear; phase[1] = clear; more[0] = false; more[1] = false; first[0] = 0; first[1] = 0;
 	done()
 }
 
@@ -358,6 +363,8 @@ proctype Operator() {
 			discarded = discarded | one
 		:: one == LOWEST(HELD & KEYOF(one)) && !(parked & one) -> /* Park */
 			retrying = retrying & ~one; waiting = waiting & ~one; parked = parked | one
+		:: (one & UPTO(position)) && !(HELD & KEYOF(one)) -> /* Park, of a key that holds nothing */
+			parked = parked | one; replayed = replayed | one; discarded = discarded & ~one
 		:: (one & UPTO(position)) && !(HELD & one) ->     /* Replay */
 			waiting = waiting | one; replayed = replayed | one; discarded = discarded & ~one
 		:: else
@@ -377,6 +384,7 @@ proctype Relay(byte me) {
 	byte retryAll, again, rOk, rBad, rRefused, rUnavailable;  /* held messages that are tried again */
 	mtype phase[2] = clear;
 	bool more[2];
+	byte first[2];                                    /* of each key the message that this relay has held */
 	bool settling;
 	byte to, sRetrying, sParked, sWaiting, sRelease;
 	byte one, k, m, holds, own;
