@@ -25,7 +25,7 @@ func TestBlockers(t *testing.T) {
 		}
 		return all
 	}
-	u := f.db.Begin()
+	u := f.DB.Begin()
 	defer u.Close()
 	flush := func(unit *uow.Unit, fn func() error) {
 		t.Helper()
@@ -36,7 +36,7 @@ func TestBlockers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	flush(u, func() error { return f.documents.In(u).Add(&document{ID: "d"}) })
+	flush(u, func() error { return f.Documents.In(u).Add(&document{ID: "d"}) })
 	if all := ask(f.store); len(all) != 0 {
 		t.Errorf("without messages: %+v, want none", all)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/storetest"
 )
 
 func asConflict(err error, target *driver.ConflictError) bool {
@@ -25,21 +26,21 @@ func TestRow57Of100(t *testing.T) {
 	for name, o := range map[string]Options{"ReadCommitted": {}, "RepeatableRead": {Isolation: RepeatableRead}} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, "", o)
-			ids := names("a", 100)
-			f.add(ids...)
+			ids := storetest.Names("a", 100)
+			f.Insert(ids...)
 			for _, flushed := range []bool{false, true} {
-				err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-					all, err := f.documents.In(u).GetMany(ctx, ids...)
-					f.must(err)
+				err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+					all, err := f.Documents.In(u).GetMany(ctx, ids...)
+					f.Must(err)
 					if flushed { // the rows that were flushed are as expected
 						all[3].Count = 77
-						f.must(u.Flush(ctx))
+						f.Must(u.Flush(ctx))
 					}
 					for _, d := range all {
-						d.count()
+						d.Add(1)
 					}
-					f.must(f.change(ids[57]))
-					f.must(f.change(ids[57]))
+					f.Must(f.Change(ids[57]))
+					f.Must(f.Change(ids[57]))
 					return err
 				})
 				var got driver.ConflictError
@@ -51,7 +52,7 @@ func TestRow57Of100(t *testing.T) {
 					t.Errorf("flushed %v: got %v, want %v", flushed, err, &want)
 				}
 			}
-			if got, _ := f.drain(0); len(got) != 4 {
+			if got, _ := f.Drain(0); len(got) != 4 {
 				t.Errorf("the log has %d messages, want the other units' 4", len(got))
 			}
 		})
@@ -61,19 +62,19 @@ func TestRow57Of100(t *testing.T) {
 // TestSerializableSkew has two units, each of which reads what the other writes.
 func TestSerializableSkew(t *testing.T) {
 	f := open(t, "", Options{})
-	f.add("a", "b")
+	f.Insert("a", "b")
 	begin := func(reads, writes string) *uow.Unit {
-		u := f.db.With(uow.UnitOptions{Serializable: true}).Begin()
+		u := f.DB.With(uow.UnitOptions{Serializable: true}).Begin()
 		t.Cleanup(func() { u.Close() })
-		_, err := f.documents.In(u).Get(t.Context(), reads)
-		f.must(err)
-		d, err := f.documents.In(u).Get(t.Context(), writes)
-		f.must(err)
+		_, err := f.Documents.In(u).Get(t.Context(), reads)
+		f.Must(err)
+		d, err := f.Documents.In(u).Get(t.Context(), writes)
+		f.Must(err)
 		d.Count++
 		return u
 	}
 	one, two := begin("a", "b"), begin("b", "a")
-	f.must(one.Commit(t.Context()))
+	f.Must(one.Commit(t.Context()))
 	if err := two.Commit(t.Context()); !errors.Is(err, driver.ErrConflict) {
 		t.Errorf("got %v, want ErrConflict for the second", err)
 	}
@@ -83,14 +84,14 @@ func TestSerializableSkew(t *testing.T) {
 // rows in any order: they conflict, and never wait for each other in a circle.
 func TestUnitsDoNotDeadlock(t *testing.T) {
 	f := open(t, "", Options{})
-	ids := names("a", 12)
-	f.add(ids...)
+	ids := storetest.Names("a", 12)
+	f.Insert(ids...)
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(w), 5))
 			for range 40 {
-				err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error { return f.stir(ctx, u, random, ids) })
+				err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error { return f.stir(ctx, u, random, ids) })
 				if err != nil && !errors.Is(err, uow.ErrConflict) {
 					t.Error(err)
 				}
@@ -102,7 +103,7 @@ func TestUnitsDoNotDeadlock(t *testing.T) {
 
 // stir does something else to each of a few rows.
 func (f *fixture) stir(ctx context.Context, u *uow.Unit, random *rand.Rand, ids []string) error {
-	r := f.documents.In(u)
+	r := f.Documents.In(u)
 	var some []string
 	for _, i := range random.Perm(len(ids))[:8] {
 		some = append(some, ids[i])
@@ -123,7 +124,7 @@ func (f *fixture) stir(ctx context.Context, u *uow.Unit, random *rand.Rand, ids 
 				err = r.Require(d, v)
 			}
 		default:
-			d.count()
+			d.Add(1)
 		}
 		if err != nil {
 			return err
@@ -145,10 +146,10 @@ func TestVersionsGoOnWhenADeleteIsMet(t *testing.T) {
 	for name, o := range map[string]Options{"ReadCommitted": {}, "RepeatableRead": {Isolation: RepeatableRead}} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, "", o)
-			f.add("a")
-			f.must(f.change("a"))
-			deleting := f.tx()
-			f.must(deleting.Flush(t.Context(), &driver.ChangeSet{Writes: []driver.Write{
+			f.Insert("a")
+			f.Must(f.Change("a"))
+			deleting := f.Tx()
+			f.Must(deleting.Flush(t.Context(), &driver.ChangeSet{Writes: []driver.Write{
 				{Op: driver.Delete, Collection: "documents", ID: "a", Expected: 2, Version: 3, Sequence: 1},
 			}}))
 			cs := insert("2", "a")
@@ -160,15 +161,15 @@ func TestVersionsGoOnWhenADeleteIsMet(t *testing.T) {
 				}
 				done <- err
 			}()
-			f.until("the insert waits", func() bool { return f.waiting() > 0 })
-			f.must(deleting.Commit(t.Context(), &driver.ChangeSet{Unit: "1"}))
+			f.Until("the insert waits", func() bool { return f.waiting() > 0 })
+			f.Must(deleting.Commit(t.Context(), &driver.ChangeSet{Unit: "1"}))
 			err := <-done
 			if errors.Is(err, driver.ErrRetryable) {
-				err = f.tx().Commit(t.Context(), cs)
+				err = f.Tx().Commit(t.Context(), cs)
 			}
-			f.must(err)
-			rows, err := f.tx().Get(t.Context(), "documents", []string{"a"})
-			f.must(err)
+			f.Must(err)
+			rows, err := f.Tx().Get(t.Context(), "documents", []string{"a"})
+			f.Must(err)
 			if got := fmt.Sprint(rows[0].Version, rows[0].Sequence, cs.Writes[0].Version); got != "4 1 4" {
 				t.Errorf("version, sequence and the change set's version are %s, want 4 1 4", got)
 			}
@@ -185,25 +186,25 @@ func TestLockWaitCostsTheStatement(t *testing.T) {
 	}
 	cfg.Params = map[string]string{"innodb_lock_wait_timeout": "1"}
 	f := open(t, cfg.FormatDSN(), Options{})
-	f.add("a", "b")
-	holder := f.tx()
+	f.Insert("a", "b")
+	holder := f.Tx()
 	update := func(id string) *driver.ChangeSet {
 		return &driver.ChangeSet{Unit: id, Writes: []driver.Write{
 			{Op: driver.Update, Collection: "documents", ID: id, Expected: 1, Version: 2, Body: []byte(`{}`), Indexes: []driver.Value{nil}},
 		}}
 	}
-	f.must(holder.Flush(t.Context(), update("a")))
-	tx := f.tx()
-	f.must(tx.Flush(t.Context(), update("b")))
-	f.must(tx.(driver.Nester).Nest(t.Context()))
+	f.Must(holder.Flush(t.Context(), update("a")))
+	tx := f.Tx()
+	f.Must(tx.Flush(t.Context(), update("b")))
+	f.Must(tx.(driver.Nester).Nest(t.Context()))
 	if err := tx.Flush(t.Context(), update("a")); !errors.Is(err, driver.ErrRetryable) {
 		t.Errorf("got %v, want ErrRetryable", err)
 	}
-	f.must(tx.(driver.Nester).Unnest(false))
-	f.must(tx.Commit(t.Context(), &driver.ChangeSet{Unit: "x"}))
-	f.must(holder.Rollback())
-	rows, err := f.tx().Get(t.Context(), "documents", []string{"b"})
-	f.must(err)
+	f.Must(tx.(driver.Nester).Unnest(false))
+	f.Must(tx.Commit(t.Context(), &driver.ChangeSet{Unit: "x"}))
+	f.Must(holder.Rollback())
+	rows, err := f.Tx().Get(t.Context(), "documents", []string{"b"})
+	f.Must(err)
 	if len(rows) != 1 || rows[0].Version != 2 {
 		t.Errorf("got %v, want b in version 2", rows)
 	}

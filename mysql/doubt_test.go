@@ -40,13 +40,13 @@ func TestCutCommits(t *testing.T) {
 				f := open(t, through(t, dsn, p.Address()), options)
 				direct := open(t, dsn, Options{})
 				f.quiet()
-				f.add("there")
+				f.Insert("there")
 				for at := 0; ; at++ {
 					reached := false
 					for _, v := range []verdict{cutBefore, cutAfter} {
 						unit := fmt.Sprintf("%s %s %d %d", level, shape, at, v)
-						tx := f.tx()
-						f.must(begin(f, tx))
+						tx := f.Tx()
+						f.Must(begin(f, tx))
 						here := p.At(at, v)
 						cs := insert(unit, unit)
 						if shape == "has flushed" { // one unit has one marker
@@ -58,7 +58,7 @@ func TestCutCommits(t *testing.T) {
 						f.store.db.SetMaxIdleConns(0) // connections that were cut after their last answer
 						f.store.db.SetMaxIdleConns(16)
 						if !reached {
-							f.must(err)
+							f.Must(err)
 							return
 						}
 						cuts++
@@ -91,7 +91,7 @@ func (f *fixture) truth(unit, id string, err error) (committed bool) {
 			f.Fatalf("%s: resolve: %v", id, err)
 		}
 	}
-	if got := f.has(id); got != said {
+	if got := f.Has(id); got != said {
 		f.Errorf("%s: the answer was %v (%v), the truth is %v", id, said, err, got)
 	}
 	if again, err := f.store.Resolve(f.Context(), unit); err != nil || again != said {
@@ -108,7 +108,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 	f := open(t, through(t, dsn, p.Address()), Options{CommitTimeout: 200 * time.Millisecond})
 	direct := open(t, dsn, Options{})
 	f.quiet()
-	f.add("warm")
+	f.Insert("warm")
 	held, arrived := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(held) })
 	defer release()
@@ -119,7 +119,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 		}
 		return forward
 	})
-	if err := f.tx().Commit(t.Context(), insert("late", "late")); !errors.Is(err, driver.ErrInDoubt) {
+	if err := f.Tx().Commit(t.Context(), insert("late", "late")); !errors.Is(err, driver.ErrInDoubt) {
 		t.Fatalf("got %v, want ErrInDoubt", err)
 	}
 	<-arrived
@@ -128,8 +128,8 @@ func TestResolveFencesALateCommit(t *testing.T) {
 	}
 	release()
 	p.Watch(nil)
-	direct.until("the server is done with it", func() bool { return direct.connections() == 0 })
-	if direct.has("late") {
+	direct.Until("the server is done with it", func() bool { return direct.connections() == 0 })
+	if direct.Has("late") {
 		t.Error("a unit that was resolved as not committed was committed")
 	}
 }
@@ -138,8 +138,8 @@ func TestResolveFencesALateCommit(t *testing.T) {
 // one that asks.
 func (f *fixture) connections() (n int) {
 	f.Helper()
-	f.must(pause.For(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
-	f.must(f.store.db.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
+	f.Must(pause.For(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
+	f.Must(f.store.db.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
 		ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND p.id <> CONNECTION_ID()`).Scan(&n))
 	return n
 }
@@ -149,8 +149,8 @@ func (f *fixture) connections() (n int) {
 func TestResolveWaitsForACommit(t *testing.T) {
 	for _, commit := range []bool{true, false} {
 		f := open(t, "", Options{})
-		marked := f.tx()
-		f.must(marked.Flush(t.Context(), appending("unit", "m")))
+		marked := f.Tx()
+		f.Must(marked.Flush(t.Context(), appending("unit", "m")))
 		type answer struct {
 			committed bool
 			err       error
@@ -160,11 +160,11 @@ func TestResolveWaitsForACommit(t *testing.T) {
 			committed, err := f.store.Resolve(context.Background(), "unit")
 			answers <- answer{committed, err}
 		}()
-		f.until("Resolve waits", func() bool { return f.waiting() > 0 })
+		f.Until("Resolve waits", func() bool { return f.waiting() > 0 })
 		if commit {
-			f.must(marked.Commit(t.Context(), &driver.ChangeSet{Unit: "unit"}))
+			f.Must(marked.Commit(t.Context(), &driver.ChangeSet{Unit: "unit"}))
 		} else {
-			f.must(marked.Rollback())
+			f.Must(marked.Rollback())
 		}
 		if got := <-answers; got.err != nil || got.committed != commit {
 			t.Errorf("got %v, %v, want %v", got.committed, got.err, commit)
@@ -175,8 +175,8 @@ func TestResolveWaitsForACommit(t *testing.T) {
 // waiting counts transactions of the database that wait for a lock.
 func (f *fixture) waiting() (n int) {
 	f.Helper()
-	f.must(pause.For(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
-	f.must(f.store.db.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
+	f.Must(pause.For(f.Context(), 150*time.Millisecond)) // what the server shows is up to 100 ms old, and not made anew while it is read
+	f.Must(f.store.db.QueryRow(`SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p
 		ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'`).Scan(&n))
 	return n
 }
@@ -188,10 +188,10 @@ func TestResolveOfAnUnknownUnit(t *testing.T) {
 			t.Errorf("got %v, %v, want not committed", committed, err)
 		}
 	}
-	if err := f.tx().Commit(t.Context(), insert("never", "a")); !errors.Is(err, ErrFenced) {
+	if err := f.Tx().Commit(t.Context(), insert("never", "a")); !errors.Is(err, ErrFenced) {
 		t.Errorf("the commit of a fenced unit: got %v, want ErrFenced", err)
 	}
-	if f.has("a") {
+	if f.Has("a") {
 		t.Error("a fenced unit was committed")
 	}
 }
@@ -201,7 +201,7 @@ func TestOldMarkersAreDeleted(t *testing.T) {
 	units := make([]string, 10)
 	for i := range units {
 		units[i] = fmt.Sprintf("019a0000-0000-7000-8000-%012d", i)
-		f.must(f.tx().Commit(t.Context(), insert(units[i], units[i])))
+		f.Must(f.Tx().Commit(t.Context(), insert(units[i], units[i])))
 	}
 	execute(t, f.store, `UPDATE uow_units SET at = at - INTERVAL 2 HOUR WHERE unit < ?`, key(units[5]))
 	for _, want := range []int64{3, 2, 0} {

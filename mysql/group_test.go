@@ -12,6 +12,7 @@ import (
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/internal/groupcommit/grouptest"
+	"github.com/uow-go/uow/internal/storetest"
 )
 
 // group is what tests of groups need of the store.
@@ -22,7 +23,7 @@ func (f *fixture) group() *grouptest.Fixture {
 
 func (f *fixture) enter() (commit func(ctx context.Context, cs *driver.ChangeSet) error) {
 	f.Helper()
-	t := f.tx().(*tx)
+	t := f.Tx().(*tx)
 	t.mu.Lock()
 	return func(ctx context.Context, cs *driver.ChangeSet) error {
 		defer t.mu.Unlock()
@@ -45,8 +46,8 @@ func TestGroupIsOneTransaction(t *testing.T) {
 	p := newProxy(t)
 	f := open(t, through(t, newDatabase(t), p.Address()), Options{})
 	f.quiet()
-	ids := names("a", 20)
-	f.add(ids...)
+	ids := storetest.Names("a", 20)
+	f.Insert(ids...)
 	var sets []*driver.ChangeSet
 	for _, id := range ids {
 		sets = append(sets, grouptest.Update("unit "+id, id, 1, "m-"+id))
@@ -65,11 +66,11 @@ func TestGroupIsOneTransaction(t *testing.T) {
 	if commits != 1 || trips != 1 {
 		t.Errorf("20 units were committed by %d transactions in %d round trips, want 1", commits, trips)
 	}
-	f.must(errors.Join(errs[:20]...))
+	f.Must(errors.Join(errs[:20]...))
 	if !grouptest.IsConflict(errs[20], 1, 2) {
 		t.Errorf("got %v, want a conflict", errs[20])
 	}
-	if got, _ := f.drain(0); !slices.IsSorted(got) || len(got) != 20 {
+	if got, _ := f.Drain(0); !slices.IsSorted(got) || len(got) != 20 {
 		t.Errorf("the log has %v", got)
 	}
 }
@@ -81,15 +82,8 @@ func TestGroupDeleteAndInsert(t *testing.T) {
 }
 
 func TestGroupUniqueIndex(t *testing.T) {
-	cfg := uow.Config{Collections: []uow.AnyCollection{uow.Define(uow.CollectionConfig[document]{Name: "documents", Indexes: []uow.Index[document]{
-		{Name: "count", Kind: uow.Int, Unique: true, Value: func(d *document) any { return d.Count }},
-	}})}}
-	db, err := Open(t.Context(), newDatabase(t), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	grouptest.UniqueIndex((&fixture{T: t, db: db, store: db.Store().(*Store)}).group())
+	f := storetest.NewUnique(t, func(cfg uow.Config) (*uow.DB, error) { return Open(t.Context(), newDatabase(t), cfg) })
+	grouptest.UniqueIndex((&fixture{Fixture: f, store: f.Store.(*Store)}).group())
 }
 
 func TestGroupDoesNotWait(t *testing.T) { grouptest.DoesNotWait(open(t, "", Options{}).group()) }
@@ -118,7 +112,7 @@ func TestCutGroups(t *testing.T) {
 			errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() { reached = p.At(at, v) }, sets...)
 			p.Watch(nil)
 			if !reached.Load() {
-				f.must(errors.Join(errs...))
+				f.Must(errors.Join(errs...))
 				if doubts == 0 || committed == 0 {
 					t.Errorf("%d in doubt, %d of them committed: the proxy does not do its work", doubts, committed)
 				}

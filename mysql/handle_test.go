@@ -18,7 +18,7 @@ import (
 func TestPoolStaysHealthy(t *testing.T) {
 	f := open(t, "", Options{MaxConns: 1})
 	f.quiet()
-	f.add("a")
+	f.Insert("a")
 	execute(t, f.store, "CREATE TABLE numbers (n INT PRIMARY KEY)")
 	execute(t, f.store, "INSERT INTO numbers VALUES (1), (2), (3)")
 	bad := func(u *uow.Unit, query string) error {
@@ -29,7 +29,7 @@ func TestPoolStaysHealthy(t *testing.T) {
 		"a read that is cancelled": func(ctx context.Context, u *uow.Unit) error {
 			ctx, cancel := context.WithCancel(ctx)
 			cancel()
-			_, err := f.documents.In(u).Get(ctx, "a")
+			_, err := f.Documents.In(u).Get(ctx, "a")
 			return err
 		},
 		"a statement that is cancelled": func(ctx context.Context, u *uow.Unit) error {
@@ -46,7 +46,7 @@ func TestPoolStaysHealthy(t *testing.T) {
 		},
 		"ROLLBACK, COMMIT, and work after": func(ctx context.Context, u *uow.Unit) error {
 			_ = bad(u, "ROLLBACK")
-			f.must(bad(u, "INSERT INTO numbers VALUES (99)")) // must not be committed by itself
+			f.Must(bad(u, "INSERT INTO numbers VALUES (99)")) // must not be committed by itself
 			return u.Nested(ctx, func(ctx context.Context, u *uow.Unit) error { return bad(u, "INSERT INTO numbers VALUES (100)") })
 		},
 		"rows that are left open": func(ctx context.Context, u *uow.Unit) error {
@@ -60,21 +60,21 @@ func TestPoolStaysHealthy(t *testing.T) {
 			_ = bad(u, "KILL CONNECTION_ID()")
 			return nil
 		},
-		"a duplicate": func(_ context.Context, u *uow.Unit) error { return f.documents.In(u).Add(&document{ID: "a"}) },
+		"a duplicate": func(_ context.Context, u *uow.Unit) error { return f.Documents.In(u).Add(&document{ID: "a"}) },
 	} {
-		err := f.db.Do(t.Context(), fn)
+		err := f.DB.Do(t.Context(), fn)
 		if err == nil {
 			t.Errorf("%s: the unit went well", name)
 		}
 		if strings.Contains(name, "COMMIT") != errors.Is(err, ErrRolledBack) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		f.must(f.change("a"))
+		f.Must(f.Change("a"))
 		if n := f.store.db.Stats().InUse; n != 0 {
 			t.Errorf("%s: %d connections are in use", name, n)
 		}
 		var n int
-		f.must(f.store.db.QueryRow("SELECT COUNT(*) FROM numbers WHERE @@autocommit = 1").Scan(&n))
+		f.Must(f.store.db.QueryRow("SELECT COUNT(*) FROM numbers WHERE @@autocommit = 1").Scan(&n))
 		if n != 3 {
 			t.Errorf("%s: the table has %d rows, want 3", name, n)
 		}
@@ -83,27 +83,27 @@ func TestPoolStaysHealthy(t *testing.T) {
 
 func TestNativeAndRepositories(t *testing.T) {
 	f := open(t, "", Options{})
-	f.add("a")
-	f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-		d, err := f.documents.In(u).Get(ctx, "a")
-		f.must(err)
-		d.count()
-		f.must(u.Flush(ctx))
+	f.Insert("a")
+	f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		d, err := f.Documents.In(u).Get(ctx, "a")
+		f.Must(err)
+		d.Add(1)
+		f.Must(u.Flush(ctx))
 		var n int
-		f.must(Tx(u).QueryRowContext(ctx, `SELECT JSON_VALUE(body, '$.Count') FROM documents WHERE id = ?`, "a").Scan(&n))
+		f.Must(Tx(u).QueryRowContext(ctx, `SELECT JSON_VALUE(body, '$.Count') FROM documents WHERE id = ?`, "a").Scan(&n))
 		if n != 1 {
 			t.Errorf("the unit's own SQL sees %d, want the flushed 1", n)
 		}
 		for _, query := range []string{"SAVEPOINT mine", "ROLLBACK TO mine"} {
 			_, err = Tx(u).ExecContext(ctx, query)
-			f.must(err)
+			f.Must(err)
 		}
 		_, err = Tx(u).ExecContext(ctx, "INSERT INTO uow_state (one) VALUES (1)")
 		if code(err) != codeDuplicate {
 			t.Errorf("got %v, want a duplicate, after which the unit goes on", err)
 		}
 		rows, err := Tx(u).QueryContext(ctx, `SELECT lane FROM uow_lanes`)
-		f.must(err)
+		f.Must(err)
 		if !rows.Next() {
 			t.Error("no rows")
 		}
@@ -112,7 +112,7 @@ func TestNativeAndRepositories(t *testing.T) {
 		}
 		return nil // the commit closes them
 	}))
-	if !f.has("a") {
+	if !f.Has("a") {
 		t.Error("the row is gone")
 	}
 }
@@ -128,7 +128,7 @@ func TestDeadlockInOwnSQL(t *testing.T) {
 	errs := make(chan error, 2)
 	for i, order := range [][2]int{{1, 2}, {2, 1}} {
 		go func() {
-			errs <- f.db.Do(context.Background(), func(ctx context.Context, u *uow.Unit) error {
+			errs <- f.DB.Do(context.Background(), func(ctx context.Context, u *uow.Unit) error {
 				add := func(ctx context.Context, u *uow.Unit, n int) error {
 					_, err := Tx(u).ExecContext(ctx, "UPDATE numbers SET v = v + 1 WHERE n = ?", n)
 					return err
@@ -154,7 +154,7 @@ func TestDeadlockInOwnSQL(t *testing.T) {
 		}
 	}
 	var sum int
-	f.must(f.store.db.QueryRow("SELECT SUM(v) FROM numbers").Scan(&sum))
+	f.Must(f.store.db.QueryRow("SELECT SUM(v) FROM numbers").Scan(&sum))
 	if failed != 1 || sum != 2 {
 		t.Errorf("%d units failed, want 1; the sum is %d, want 2", failed, sum)
 	}
@@ -170,7 +170,7 @@ func TestDriverPanics(t *testing.T) {
 	execute(t, f.store, "CREATE TABLE notes (text VARCHAR(20))")
 	var asked atomic.Bool
 	var answers atomic.Int32
-	err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+	err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 		if _, err := Tx(u).ExecContext(ctx, "INSERT INTO notes VALUES ('a')"); err != nil {
 			return err
 		}
@@ -193,9 +193,9 @@ func TestDriverPanics(t *testing.T) {
 		t.Errorf("got %v, want an error that says so; %d answers were garbled", err, answers.Load())
 	}
 	var n int
-	f.must(f.store.db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM notes").Scan(&n))
+	f.Must(f.store.db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM notes").Scan(&n))
 	if n != 0 {
 		t.Errorf("%d rows of a unit that failed are there", n)
 	}
-	f.add("the store goes on")
+	f.Insert("the store goes on")
 }

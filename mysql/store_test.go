@@ -75,10 +75,10 @@ func TestExistingPool(t *testing.T) {
 	}
 	db := pool(func(cfg *mysql.Config) { cfg.ParseTime = true })
 	f := open(t, "", Options{DB: db})
-	f.add("a")
-	f.must(f.change("a"))
-	f.must(f.db.Close())
-	f.must(db.Ping())
+	f.Insert("a")
+	f.Must(f.Change("a"))
+	f.Must(f.DB.Close())
+	f.Must(db.Ping())
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
@@ -166,15 +166,15 @@ func TestStringsAreKeptApart(t *testing.T) {
 		t.Fatal("the server takes less than a megabyte")
 	}
 	for _, id := range ids[1:] {
-		f.add(id)
+		f.Insert(id)
 	}
 	for _, id := range ids[1:] {
-		if !f.has(id) {
+		if !f.Has(id) {
 			t.Errorf("there is no %q", id)
 		}
 	}
 	for _, id := range []string{strings.Repeat("é", 256), "\xff", "a\xc3"} {
-		err := f.db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error { return f.documents.In(u).Add(&document{ID: id}) })
+		err := f.DB.Do(t.Context(), func(_ context.Context, u *uow.Unit) error { return f.Documents.In(u).Add(&document{ID: id}) })
 		if !errors.Is(err, ErrText) {
 			t.Errorf("%.10q: got %v, want ErrText", id, err)
 		}
@@ -190,17 +190,17 @@ func TestValuesThatDoNotFit(t *testing.T) {
 	}
 	cs := appending("u", "m")
 	cs.Messages[0].CreatedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
-	if err := f.tx().Commit(t.Context(), cs); !errors.Is(err, ErrValue) {
+	if err := f.Tx().Commit(t.Context(), cs); !errors.Is(err, ErrValue) {
 		t.Errorf("the year 10000: got %v, want ErrValue", err)
 	}
 	f.store.maxPacket = 10_000
 	cs = insert("u", "a")
 	cs.Writes[0].Body = []byte(`"` + strings.Repeat("x", 20_000) + `"`)
-	if err := f.tx().Commit(t.Context(), cs); !errors.Is(err, ErrTooLarge) {
+	if err := f.Tx().Commit(t.Context(), cs); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a body that is too large: got %v, want ErrTooLarge", err)
 	}
 	cs.Writes[0].Body = []byte("\xff")
-	if err := f.tx().Commit(t.Context(), cs); !errors.Is(err, ErrText) {
+	if err := f.Tx().Commit(t.Context(), cs); !errors.Is(err, ErrText) {
 		t.Errorf("a body that is not UTF-8: got %v, want ErrText", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/storetest"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -22,7 +23,7 @@ func TestRoundTrips(t *testing.T) {
 			options.MaxConns = 1
 			f := open(t, through(t, newDatabase(t), p.Address()), options)
 			f.quiet()
-			f.add("a", "b")
+			f.Insert("a", "b")
 			n := 0
 			for _, c := range []struct {
 				what string
@@ -34,15 +35,15 @@ func TestRoundTrips(t *testing.T) {
 					return outbox.Append(u, outbox.Message{Type: "t"}, outbox.Message{Type: fmt.Sprint(n)})
 				}},
 				{"load, change, save, with an event", 2, func(ctx context.Context, u *uow.Unit) error {
-					d, err := f.documents.In(u).Get(ctx, "a")
+					d, err := f.Documents.In(u).Get(ctx, "a")
 					if err == nil {
-						d.count()
+						d.Add(1)
 					}
 					return err
 				}},
 				{"two reads and two writes", 3, func(ctx context.Context, u *uow.Unit) error {
 					for _, id := range []string{"a", "b"} {
-						d, err := f.documents.In(u).Get(ctx, id)
+						d, err := f.Documents.In(u).Get(ctx, id)
 						if err != nil {
 							return err
 						}
@@ -51,11 +52,11 @@ func TestRoundTrips(t *testing.T) {
 					return nil
 				}},
 				{"a unit that only reads", 2, func(ctx context.Context, u *uow.Unit) error {
-					_, err := f.documents.In(u).Get(ctx, "a")
+					_, err := f.Documents.In(u).Get(ctx, "a")
 					return err
 				}},
 				{"a flush and a change after it", 3, func(ctx context.Context, u *uow.Unit) error {
-					d, err := f.documents.In(u).Get(ctx, "a")
+					d, err := f.Documents.In(u).Get(ctx, "a")
 					if err != nil {
 						return err
 					}
@@ -67,7 +68,7 @@ func TestRoundTrips(t *testing.T) {
 					return nil
 				}},
 			} {
-				trips := p.Count(func() { f.must(f.db.Do(t.Context(), c.fn)) })
+				trips := p.Count(func() { f.Must(f.DB.Do(t.Context(), c.fn)) })
 				t.Logf("%s: %d", c.what, trips)
 				if trips != c.want {
 					t.Errorf("%s: %d round trips, want %d", c.what, trips, c.want)
@@ -83,24 +84,24 @@ func TestLargeUnits(t *testing.T) {
 	f.store.maxPacket = 20_000
 	cs := insert("large", "a")
 	cs.Writes = cs.Writes[:0]
-	for _, id := range names("row", 300) {
+	for _, id := range storetest.Names("row", 300) {
 		w := insert("", id).Writes[0]
 		w.Body = []byte(`"` + fmt.Sprintf("%0300d", 1) + `"`)
 		cs.Writes = append(cs.Writes, w)
 	}
-	f.must(f.tx().Commit(t.Context(), cs))
+	f.Must(f.Tx().Commit(t.Context(), cs))
 	for i := range cs.Writes {
 		w := &cs.Writes[i]
 		w.Op, w.Expected, w.Version = driver.Update, 1, 2
 	}
 	cs.Unit, cs.Writes[250].Expected = "stale", 7
-	err := f.tx().Commit(t.Context(), cs)
+	err := f.Tx().Commit(t.Context(), cs)
 	want := driver.ConflictError{Collection: "documents", ID: cs.Writes[250].ID, Expected: 7, Found: 1}
 	if got := new(driver.ConflictError); !asConflict(err, got) || *got != want {
 		t.Errorf("got %v, want %v", err, &want)
 	}
-	rows, err := f.tx().Get(t.Context(), "documents", []string{"row000", "row299"})
-	f.must(err)
+	rows, err := f.Tx().Get(t.Context(), "documents", []string{"row000", "row299"})
+	f.Must(err)
 	for _, row := range rows {
 		if row.Version != 1 {
 			t.Errorf("row %s has version %d: a part of the refused unit was committed", row.ID, row.Version)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/storetest"
 )
 
 // maxAllocs is how many allocations a unit that loads, changes and saves a document
@@ -23,24 +24,24 @@ func TestAllocations(t *testing.T) {
 		return
 	}
 	f := open(t, needServer(t), Options{MaxConns: 1})
-	f.add("a")
+	f.Insert("a")
 	f.quiet()
 	unit := func() {
-		err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-			d, err := f.documents.In(u).Get(ctx, "a")
+		err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+			d, err := f.Documents.In(u).Get(ctx, "a")
 			if err == nil {
-				d.count()
+				d.Add(1)
 			}
 			return err
 		})
-		f.must(err)
+		f.Must(err)
 	}
 	for range 10 {
 		unit()
 	}
-	d, event := &document{ID: "a", Count: 12345}, any(counting{To: 12345})
+	d, event := &document{ID: "a", Count: 12345}, any(storetest.Recounted{To: 12345})
 	body, err := json.Marshal(d)
-	f.must(err)
+	f.Must(err)
 	codec := testing.AllocsPerRun(200, func() {
 		_ = json.Unmarshal(body, new(document))
 		_, _ = json.Marshal(d)

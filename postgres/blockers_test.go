@@ -11,7 +11,7 @@ import (
 // not.
 func TestBlockers(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	u := f.db.Begin()
+	u := f.DB.Begin()
 	defer u.Close()
 	ask := func(what string, want int) []outbox.Blocker {
 		t.Helper()
@@ -30,7 +30,7 @@ func TestBlockers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	flush(f.documents.In(u).Add(&document{ID: "d"}))
+	flush(f.Documents.In(u).Add(&document{ID: "d"}))
 	ask("without messages", 0)
 	flush(outbox.Append(u, outbox.Message{Type: "T"}))
 	if b := ask("with a message", 1)[0]; b.Session == "" || b.State != "idle in transaction" || time.Since(b.Since).Abs() > time.Minute {

@@ -84,8 +84,8 @@ func TestOneTableBecomesBuckets(t *testing.T) {
 		t.Error("the table was written anew")
 	}
 	run("append", "e")
-	f.must(f.tx().Commit(ctx, appending("1", "f")))
-	if got, next := f.drain(0); !slices.Equal(got, []string{"a", "b", "c", "e", "f"}) || next != 6 {
+	f.Must(f.Tx().Commit(ctx, appending("1", "f")))
+	if got, next := f.Drain(0); !slices.Equal(got, []string{"a", "b", "c", "e", "f"}) || next != 6 {
 		t.Errorf("got %v up to %d", got, next)
 	}
 	if n := run("scan", 3); n != 2 {
@@ -94,12 +94,12 @@ func TestOneTableBecomesBuckets(t *testing.T) {
 	if n := run("trim", 5); n != 1 {
 		t.Errorf("the old relay has trimmed %d messages, want 1", n)
 	}
-	unit := f.tx()
-	f.must(unit.Flush(ctx, appending("2", "g")))
+	unit := f.Tx()
+	f.Must(unit.Flush(ctx, appending("2", "g")))
 	if n := run("locks"); n != 1 {
 		t.Errorf("the old relay sees %d who append, want 1", n)
 	}
-	f.must(unit.Rollback())
+	f.Must(unit.Rollback())
 	if n := run("locks"); n != 0 {
 		t.Errorf("the old relay sees %d who append, want none", n)
 	}
@@ -215,14 +215,14 @@ func (f *fixture) explain(q *statement) string {
 	c := f.session(`SET plan_cache_mode = force_generic_plan`)
 	defer c.Close(f.Context())
 	_, err := c.PgConn().Prepare(f.Context(), "q", q.sql, q.oids)
-	f.must(err)
+	f.Must(err)
 	call := `EXPLAIN EXECUTE q`
 	if n := len(q.oids); n > 0 {
 		call += `(NULL` + strings.Repeat(", NULL", n-1) + `)`
 	}
 	rows, err := c.Query(f.Context(), call, pgx.QueryExecModeSimpleProtocol)
-	f.must(err)
+	f.Must(err)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	f.must(err)
+	f.Must(err)
 	return strings.Join(lines, "\n")
 }

@@ -19,25 +19,25 @@ func TestDeadConnections(t *testing.T) {
 			f.store.crowd.Limit = crowd
 			f.quiet()
 			f.store.wakes.ctx = t.Context() // reads in a crowd go on
-			f.add("a")
+			f.Insert("a")
 			n := 0
 			for what, fn := range map[string]func() error{
-				"load, change, save": func() error { return f.change("a") },
+				"load, change, save": func() error { return f.Change("a") },
 				"only writes": func() error {
 					n++
-					return f.db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
-						return f.documents.In(u).Add(&document{ID: fmt.Sprint("new", n)})
+					return f.DB.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
+						return f.Documents.In(u).Add(&document{ID: fmt.Sprint("new", n)})
 					})
 				},
 				"a flush": func() error {
 					n++
-					return f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-						f.must(f.documents.In(u).Add(&document{ID: fmt.Sprint("new", n)}))
+					return f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+						f.Must(f.Documents.In(u).Add(&document{ID: fmt.Sprint("new", n)}))
 						return u.Flush(ctx)
 					})
 				},
 				"own SQL": func() error {
-					return f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+					return f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 						_, err := Tx(u).Exec(ctx, `SELECT 1`)
 						return err
 					})
@@ -45,9 +45,9 @@ func TestDeadConnections(t *testing.T) {
 			} {
 				pids := f.fill()
 				var left int
-				f.must(direct.store.pool.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM unnest($1::int[]) AS pid`, pids).Scan(&left))
-				direct.until("the backends are gone", func() bool {
-					f.must(direct.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)`, pids).Scan(&left))
+				f.Must(direct.store.pool.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM unnest($1::int[]) AS pid`, pids).Scan(&left))
+				direct.Until("the backends are gone", func() bool {
+					f.Must(direct.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)`, pids).Scan(&left))
 					return left == 0
 				})
 				if err := fn(); err != nil {

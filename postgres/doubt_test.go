@@ -36,20 +36,20 @@ func TestCutCommits(t *testing.T) {
 				f := open(t, through(t, p.Address()), options)
 				direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 				f.quiet()
-				f.add("there")
+				f.Insert("there")
 				for at := 0; ; at++ {
 					reached := false
 					for _, v := range []verdict{cutBefore, cutAfter} {
 						unit := fmt.Sprintf("%s %s %d %d", level, shape, at, v)
 						f.store.pool.Reset() // connections that were cut after their last answer
-						tx := f.tx()
-						f.must(begin(f, tx))
+						tx := f.Tx()
+						f.Must(begin(f, tx))
 						here := p.At(at, v)
 						err := tx.Commit(t.Context(), insert(unit, unit))
 						p.Watch(nil)
 						reached = reached || here.Load()
 						if !reached {
-							f.must(err)
+							f.Must(err)
 							return
 						}
 						cuts++
@@ -79,7 +79,7 @@ func (f *fixture) truth(unit string, err error) (committed bool) {
 			f.Fatalf("%s: resolve: %v", unit, err)
 		}
 	}
-	if got := f.has(unit); got != said {
+	if got := f.Has(unit); got != said {
 		f.Errorf("%s: the answer was %v (%v), the truth is %v", unit, said, err, got)
 	}
 	if again, err := f.store.Resolve(f.Context(), unit); err != nil || again != said {
@@ -106,7 +106,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 			f := open(t, through(t, p.Address()), Options{Isolation: RepeatableRead, CommitTimeout: 200 * time.Millisecond})
 			direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 			if at.hold != 'P' {
-				f.add("warm")
+				f.Insert("warm")
 			}
 			held, skip := make(chan struct{}), at.skip
 			release := sync.OnceFunc(func() { close(held) })
@@ -124,7 +124,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 				}
 				return forward
 			})
-			err := f.tx().Commit(t.Context(), insert("late", "late"))
+			err := f.Tx().Commit(t.Context(), insert("late", "late"))
 			if !errors.Is(err, driver.ErrInDoubt) {
 				t.Fatalf("got %v, want ErrInDoubt", err)
 			}
@@ -139,7 +139,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 				answers <- answer{committed, err}
 			}()
 			if at.want { // it must wait for the transaction that has the key
-				direct.until("Resolve waits", func() bool { return direct.waiting() > 0 })
+				direct.Until("Resolve waits", func() bool { return direct.waiting() > 0 })
 				release()
 			}
 			if got := <-answers; got.err != nil || got.committed != at.want {
@@ -149,8 +149,8 @@ func TestResolveFencesALateCommit(t *testing.T) {
 				release()
 			}
 			p.Watch(nil)
-			direct.until("the server is done with it", func() bool { return direct.backends() == 0 })
-			if direct.has("late") != at.want {
+			direct.Until("the server is done with it", func() bool { return direct.backends() == 0 })
+			if direct.Has("late") != at.want {
 				t.Errorf("the row is there: %v, want %v", !at.want, at.want)
 			}
 		})
@@ -160,7 +160,7 @@ func TestResolveFencesALateCommit(t *testing.T) {
 // waiting counts transactions that wait for the marker of another.
 func (f *fixture) waiting() (n int) {
 	f.Helper()
-	f.must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity
+	f.Must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity
 		WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '.uow_units%'`, f.store.schema).Scan(&n))
 	return n
 }
@@ -168,7 +168,7 @@ func (f *fixture) waiting() (n int) {
 // backends counts sessions that are in a transaction which touches the table.
 func (f *fixture) backends() (n int) {
 	f.Helper()
-	f.must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_locks
+	f.Must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_locks
 		WHERE relation = $1::text::regclass AND mode = 'RowExclusiveLock'`, f.store.schema+".documents").Scan(&n))
 	return n
 }
@@ -180,10 +180,10 @@ func TestResolveOfAnUnknownUnit(t *testing.T) {
 			t.Errorf("got %v, %v, want not committed", committed, err)
 		}
 	}
-	if err := f.tx().Commit(t.Context(), insert("never", "a")); !errors.Is(err, ErrFenced) {
+	if err := f.Tx().Commit(t.Context(), insert("never", "a")); !errors.Is(err, ErrFenced) {
 		t.Errorf("the commit of a fenced unit: got %v, want ErrFenced", err)
 	}
-	if f.has("a") {
+	if f.Has("a") {
 		t.Error("a fenced unit was committed")
 	}
 }
@@ -193,7 +193,7 @@ func TestOldMarkersAreDeleted(t *testing.T) {
 	units := make([]string, 10)
 	for i := range units {
 		units[i] = fmt.Sprintf("019a0000-0000-7000-8000-%012d", i)
-		f.must(f.tx().Commit(t.Context(), insert(units[i], units[i])))
+		f.Must(f.Tx().Commit(t.Context(), insert(units[i], units[i])))
 	}
 	script(t, f.store, `UPDATE `+f.store.schema+`.uow_units SET at = at - interval '2 hours' WHERE unit < '`+units[5]+`'`)
 	for _, want := range []int64{3, 2, 0} {

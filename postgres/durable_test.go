@@ -15,7 +15,7 @@ func TestMessagesTellWhetherTheyAreSynced(t *testing.T) {
 	f := open(t, needServer(t), Options{})
 	add := func(id string, relaxed bool) {
 		t.Helper()
-		err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 			if relaxed {
 				if _, err := Tx(u).Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
 					return err

@@ -11,25 +11,25 @@ import (
 // version, after the unit has read it.
 func TestForeignWriteIsNoConflict(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	f.add("a")
+	f.Insert("a")
 	foreign := func(ctx context.Context) {
 		_, err := f.store.pool.Exec(ctx, `UPDATE `+f.store.schema+`."documents" SET body = body`)
-		f.must(err)
+		f.Must(err)
 	}
-	err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-		d, err := f.documents.In(u).Get(ctx, "a")
+	err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		d, err := f.Documents.In(u).Get(ctx, "a")
 		if err != nil {
 			return err
 		}
 		foreign(ctx)
-		d.count()
+		d.Add(1)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.must(f.db.View(t.Context(), func(ctx context.Context, v *uow.View) error {
-		d, err := f.documents.From(v).Get(ctx, "a")
+	f.Must(f.DB.View(t.Context(), func(ctx context.Context, v *uow.View) error {
+		d, err := f.Documents.From(v).Get(ctx, "a")
 		if err == nil && d.Count != 1 {
 			t.Errorf("it has counted to %d, want 1", d.Count)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
 	"github.com/uow-go/uow/internal/groupcommit/grouptest"
+	"github.com/uow-go/uow/internal/storetest"
 )
 
 // group is what tests of groups need of the store.
@@ -21,7 +22,7 @@ func (f *fixture) group() *grouptest.Fixture {
 
 func (f *fixture) enter() (commit func(ctx context.Context, cs *driver.ChangeSet) error) {
 	f.Helper()
-	t := f.tx().(*tx)
+	t := f.Tx().(*tx)
 	t.mu.Lock()
 	return func(ctx context.Context, cs *driver.ChangeSet) error {
 		defer t.mu.Unlock()
@@ -42,8 +43,8 @@ func TestGroupMixedFates(t *testing.T) {
 // TestGroupIsOneTransaction counts round trips and markers' transactions.
 func TestGroupIsOneTransaction(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	ids := names("a", 20)
-	f.add(ids...)
+	ids := storetest.Names("a", 20)
+	f.Insert(ids...)
 	var sets []*driver.ChangeSet
 	for _, id := range ids {
 		sets = append(sets, grouptest.Update("unit "+id, id, 1, "m-"+id))
@@ -53,13 +54,13 @@ func TestGroupIsOneTransaction(t *testing.T) {
 	if !grouptest.IsConflict(errs[20], 5, 2) {
 		t.Errorf("got %v, want a conflict", errs[20])
 	}
-	f.must(errors.Join(errs[:20]...))
+	f.Must(errors.Join(errs[:20]...))
 	var n int
-	f.must(f.store.pool.QueryRow(t.Context(), `SELECT count(DISTINCT xmin::text) FROM `+f.store.schema+`.uow_units WHERE unit = ANY($1)`, keys(sets[:20])).Scan(&n))
+	f.Must(f.store.pool.QueryRow(t.Context(), `SELECT count(DISTINCT xmin::text) FROM `+f.store.schema+`.uow_units WHERE unit = ANY($1)`, keys(sets[:20])).Scan(&n))
 	if n != 1 {
 		t.Errorf("20 units were committed in %d transactions, want 1", n)
 	}
-	if got, _ := f.drain(0); !slices.IsSorted(got) || len(got) != 20 {
+	if got, _ := f.Drain(0); !slices.IsSorted(got) || len(got) != 20 {
 		t.Errorf("the log has %v", got)
 	}
 }
@@ -78,15 +79,10 @@ func TestGroupDeleteAndInsert(t *testing.T) {
 }
 
 func TestGroupUniqueIndex(t *testing.T) {
-	cfg := uow.Config{Collections: []uow.AnyCollection{uow.Define(uow.CollectionConfig[document]{Name: "documents", Indexes: []uow.Index[document]{
-		{Name: "count", Kind: uow.Int, Unique: true, Value: func(d *document) any { return d.Count }},
-	}})}}
-	db, err := Options{Schema: newSchema(t)}.Open(t.Context(), needServer(t), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	grouptest.UniqueIndex((&fixture{T: t, db: db, store: db.Store().(*Store)}).group())
+	f := storetest.NewUnique(t, func(cfg uow.Config) (*uow.DB, error) {
+		return Options{Schema: newSchema(t)}.Open(t.Context(), needServer(t), cfg)
+	})
+	grouptest.UniqueIndex((&fixture{f, f.Store.(*Store)}).group())
 }
 
 func TestGroupDoesNotWait(t *testing.T) {
@@ -117,7 +113,7 @@ func TestCutGroups(t *testing.T) {
 			errs := f.group().Gathered(func(int) context.Context { return t.Context() }, func() { reached = p.At(at, v) }, sets...)
 			p.Watch(nil)
 			if !reached.Load() {
-				f.must(errors.Join(errs...))
+				f.Must(errors.Join(errs...))
 				if doubts == 0 || committed == 0 {
 					t.Errorf("%d in doubt, %d of them committed: the proxy does not do its work", doubts, committed)
 				}
@@ -146,7 +142,7 @@ func TestRepeatedMessagesOfGroups(t *testing.T) {
 	f := open(t, through(t, p.Address()), Options{MaxConns: 2})
 	direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 	f.quiet()
-	f.add("read")
+	f.Insert("read")
 	group := func(name string) (sets []*driver.ChangeSet) {
 		for i := range 3 {
 			unit := fmt.Sprintf("%s %d", name, i)
@@ -170,9 +166,9 @@ func TestRepeatedMessagesOfGroups(t *testing.T) {
 
 		// One that has read leads with what ends its snapshot.
 		alone := group(fmt.Sprint("alone ", at))[:1]
-		leader := f.tx().(*tx)
+		leader := f.Tx().(*tx)
 		_, err := leader.Get(t.Context(), "documents", []string{"read"})
-		f.must(err)
+		f.Must(err)
 		again := p.At(at, repeat)
 		func() {
 			leader.mu.Lock()

@@ -17,16 +17,16 @@ func TestInsertMeetsARemoval(t *testing.T) {
 	f := open(t, through(t, p.Address()), Options{Isolation: RepeatableRead})
 	direct := open(t, needServer(t), Options{Schema: unquote(f.store.schema)})
 	f.quiet()
-	f.add("warm")
+	f.Insert("warm")
 	held, arrived := make(chan struct{}), make(chan struct{})
 	release, arrive := sync.OnceFunc(func() { close(held) }), sync.OnceFunc(func() { close(arrived) })
 	defer release()
 	removed := make(chan error, 1)
-	err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-		if got, err := f.documents.In(u).GetMany(ctx, "x"); err != nil || len(got) > 0 {
+	err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		if got, err := f.Documents.In(u).GetMany(ctx, "x"); err != nil || len(got) > 0 {
 			t.Fatalf("got %v, %v, want no document", got, err)
 		}
-		direct.add("x")
+		direct.Insert("x")
 		executes := 0
 		p.Watch(func(m message) verdict {
 			if !m.client || m.kind != 'E' {
@@ -40,22 +40,22 @@ func TestInsertMeetsARemoval(t *testing.T) {
 		})
 		go func() {
 			<-arrived
-			removed <- direct.db.Do(context.Background(), func(ctx context.Context, u *uow.Unit) error {
-				d, err := direct.documents.In(u).Get(ctx, "x")
+			removed <- direct.DB.Do(context.Background(), func(ctx context.Context, u *uow.Unit) error {
+				d, err := direct.Documents.In(u).Get(ctx, "x")
 				if err != nil {
 					return err
 				}
-				return direct.documents.In(u).Remove(d)
+				return direct.Documents.In(u).Remove(d)
 			})
 		}()
 		go func() {
 			<-arrived
-			direct.until("the removal waits, or is done", func() bool {
+			direct.Until("the removal waits, or is done", func() bool {
 				return len(removed) > 0 || direct.waitingFor("uow_tombstones") > 0 || direct.waitingFor("documents") > 0
 			})
 			release()
 		}()
-		return f.documents.In(u).Add(&document{ID: "x"})
+		return f.Documents.In(u).Add(&document{ID: "x"})
 	})
 	p.Watch(nil)
 	if other := <-removed; isDeadlock(err) || isDeadlock(other) {
@@ -70,7 +70,7 @@ func isDeadlock(err error) bool {
 // waitingFor counts sessions that wait for a lock in a statement about a table.
 func (f *fixture) waitingFor(table string) (n int) {
 	f.Helper()
-	f.must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity
+	f.Must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity
 		WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '.%' || $2 || '%'`, f.store.schema, table).Scan(&n))
 	return n
 }

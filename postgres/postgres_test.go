@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/uow-go/uow"
+	"github.com/uow-go/uow/internal/storetest"
 	"github.com/uow-go/uow/uowtest"
 )
 
@@ -166,8 +167,8 @@ func createClients(t testing.TB, schema string) {
 // inUse counts connections that are in use. Those of shared snapshots come back a
 // little after their last unit has ended.
 func inUse(t *testing.T, s *Store) int {
-	f := &fixture{T: t, store: s}
-	f.until("shared snapshots end", s.reads.Idle)
+	f := &storetest.Fixture{T: t}
+	f.Until("shared snapshots end", s.reads.Idle)
 	return int(s.pool.Stat().AcquiredConns())
 }
 

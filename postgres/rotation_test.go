@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/storetest"
 	"github.com/uow-go/uow/outbox"
 )
 
@@ -21,7 +22,7 @@ func later() time.Time { return time.Unix(1000, 0) }
 // current is the bucket that is written to.
 func (f *fixture) current() (n int) {
 	f.Helper()
-	f.must(f.store.pool.QueryRow(f.Context(), `SELECT last_value FROM `+f.store.schema+`.uow_outbox_bucket`).Scan(&n))
+	f.Must(f.store.pool.QueryRow(f.Context(), `SELECT last_value FROM `+f.store.schema+`.uow_outbox_bucket`).Scan(&n))
 	return n
 }
 
@@ -30,7 +31,7 @@ func (f *fixture) counts() string {
 	f.Helper()
 	all := make([]int, buckets)
 	for i, name := range bucketNames() {
-		f.must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM `+f.store.schema+`.`+name).Scan(&all[i]))
+		f.Must(f.store.pool.QueryRow(f.Context(), `SELECT count(*) FROM `+f.store.schema+`.`+name).Scan(&all[i]))
 	}
 	return fmt.Sprint(all)
 }
@@ -51,16 +52,16 @@ func rotating(t *testing.T) (*fixture, outbox.Lease) {
 	f := open(t, needServer(t), Options{})
 	f.store.enough = 5
 	lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Owner: "me", TTL: time.Hour})
-	f.must(err)
+	f.Must(err)
 	return f, lease
 }
 
 // deliver appends messages, and moves the cursor behind them.
 func (f *fixture) deliver(lease outbox.Lease, ids ...string) (end int64) {
 	f.Helper()
-	f.must(f.tx().Commit(f.Context(), appending(ids[0], ids...)))
-	_, end = f.drain(0)
-	f.must(f.store.Settle(f.Context(), lease, outbox.Settlement{Position: end}))
+	f.Must(f.Tx().Commit(f.Context(), appending(ids[0], ids...)))
+	_, end = f.Drain(0)
+	f.Must(f.store.Settle(f.Context(), lease, outbox.Settlement{Position: end}))
 	return end
 }
 
@@ -68,11 +69,11 @@ func (f *fixture) deliver(lease outbox.Lease, ids ...string) (end int64) {
 func (f *fixture) session(statements ...string) *pgx.Conn {
 	f.Helper()
 	c, err := f.store.dial(f.Context())
-	f.must(err)
+	f.Must(err)
 	f.Cleanup(func() { c.Close(context.Background()) })
 	for _, statement := range append([]string{`SET search_path = ` + f.store.schema, `BEGIN`}, statements...) {
 		_, err := c.Exec(f.Context(), statement)
-		f.must(err)
+		f.Must(err)
 	}
 	return c
 }
@@ -80,8 +81,8 @@ func (f *fixture) session(statements ...string) *pgx.Conn {
 // untilWaiting returns when somebody waits for a lock on the first bucket.
 func (f *fixture) untilWaiting() {
 	f.Helper()
-	f.until("somebody waits for the bucket", func() (waits bool) {
-		f.must(f.store.pool.QueryRow(f.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass)`,
+	f.Until("somebody waits for the bucket", func() (waits bool) {
+		f.Must(f.store.pool.QueryRow(f.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass)`,
 			f.store.schema+".uow_outbox_0").Scan(&waits))
 		return waits
 	})
@@ -94,20 +95,20 @@ func TestBucketsAreTruncated(t *testing.T) {
 	if f.current() != 0 {
 		t.Error("a small bucket was left")
 	}
-	end := f.deliver(lease, names("a", 6)...)
+	end := f.deliver(lease, storetest.Names("a", 6)...)
 	n, err := f.store.Trim(t.Context(), time.Unix(0, 0), 1000)
 	if n != 0 || err != nil || f.current() != 0 {
 		t.Errorf("of young messages %d were trimmed, %v; bucket %d is written to", n, err, f.current())
 	}
 	f.wantTrim("a large bucket is left", 0, "[6 0 0 0]")
-	f.must(f.tx().Commit(t.Context(), appending("b", names("b", 6)...)))
+	f.Must(f.Tx().Commit(t.Context(), appending("b", storetest.Names("b", 6)...)))
 	f.wantTrim("the bucket that was left is emptied, the next is left", 6, "[0 6 0 0]")
 	f.wantTrim("what no cursor has passed stays", 0, "[0 6 0 0]")
 	stats, err := f.store.Stats(t.Context())
 	if stats.End != end+6 || stats.Messages != 6 || err != nil {
 		t.Errorf("got %+v, %v, want 6 messages up to %d", stats, err, end+6)
 	}
-	next := f.deliver(lease, names("c", 3)...)
+	next := f.deliver(lease, storetest.Names("c", 3)...)
 	f.wantTrim("with a small one behind", 9, "[0 0 0 0]")
 	stats, err = f.store.Stats(t.Context())
 	if stats.End != next || stats.Messages != 0 || err != nil {
@@ -122,10 +123,10 @@ func TestBucketsAreTruncated(t *testing.T) {
 func TestBucketsWaitForCursors(t *testing.T) {
 	f, lease := rotating(t)
 	for i, left := range []string{"[6 0 0 0]", "[6 6 0 0]", "[6 6 6 0]", "[6 6 6 6]", "[6 6 6 12]"} {
-		f.must(f.tx().Commit(t.Context(), appending(fmt.Sprint(i), names(fmt.Sprint(i), 6)...)))
+		f.Must(f.Tx().Commit(t.Context(), appending(fmt.Sprint(i), storetest.Names(fmt.Sprint(i), 6)...)))
 		f.wantTrim("with a cursor that stands still", 0, left)
 	}
-	f.must(f.store.Settle(t.Context(), lease, outbox.Settlement{Position: 30}))
+	f.Must(f.store.Settle(t.Context(), lease, outbox.Settlement{Position: 30}))
 	f.wantTrim("after it has moved", 18, "[0 0 0 12]")
 	if f.current() != 0 {
 		t.Errorf("bucket %d is written to, want the next", f.current())
@@ -139,10 +140,10 @@ func TestCommitsThatATrimHasWaitedFor(t *testing.T) {
 		f := open(t, needServer(t)+"&default_transaction_isolation="+url.PathEscape(level), Options{Isolation: Serializable})
 		f.store.enough, f.store.patience = 5, "1min"
 		lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Owner: "me", TTL: time.Hour})
-		f.must(err)
-		f.deliver(lease, names("a", 6)...)
-		unit := f.tx()
-		f.must(unit.Flush(t.Context(), appending("late", "late")))
+		f.Must(err)
+		f.deliver(lease, storetest.Names("a", 6)...)
+		unit := f.Tx()
+		f.Must(unit.Flush(t.Context(), appending("late", "late")))
 		done, emptied := make(chan error, 1), false
 		go func() {
 			var err error
@@ -150,7 +151,7 @@ func TestCommitsThatATrimHasWaitedFor(t *testing.T) {
 			done <- err
 		}()
 		f.untilWaiting()
-		f.must(unit.Commit(t.Context(), appending("late")))
+		f.Must(unit.Commit(t.Context(), appending("late")))
 		if err := <-done; emptied || err != nil || f.counts() != "[7 0 0 0]" {
 			t.Errorf("%s: emptied: %v, %v; left are %s", level, emptied, err, f.counts())
 		}
@@ -163,9 +164,9 @@ func TestParkedMessagesKeepTheirBuckets(t *testing.T) {
 	f, lease := rotating(t)
 	var parked []int64
 	for i, left := range []string{"[6 0 0 0]", "[6 6 0 0]", "[6 6 6 0]"} {
-		end := f.deliver(lease, names(fmt.Sprint(i), 6)...)
+		end := f.deliver(lease, storetest.Names(fmt.Sprint(i), 6)...)
 		parked = append(parked, end-3)
-		f.must(f.store.Settle(t.Context(), lease, outbox.Settlement{}))
+		f.Must(f.store.Settle(t.Context(), lease, outbox.Settlement{}))
 		if n, err := f.store.Replay(t.Context(), "relay", []int64{end - 3}); n != 1 || err != nil {
 			t.Fatalf("replayed %d, %v, want what the log still has", n, err)
 		}
@@ -174,10 +175,10 @@ func TestParkedMessagesKeepTheirBuckets(t *testing.T) {
 		}
 		f.wantTrim("with a parked message", 0, left)
 	}
-	f.deliver(lease, names("last", 6)...)
+	f.deliver(lease, storetest.Names("last", 6)...)
 	f.wantTrim("with a parked message in each other bucket", 21, "[1 1 1 0]")
 	held, err := f.store.Held(t.Context(), "relay", outbox.HeldFilter{})
-	f.must(err)
+	f.Must(err)
 	var kept []int64
 	for _, h := range held {
 		kept = append(kept, h.Position)
@@ -186,7 +187,7 @@ func TestParkedMessagesKeepTheirBuckets(t *testing.T) {
 		t.Errorf("held are %v, want %v", kept, parked)
 	}
 	_, err = f.store.Discard(t.Context(), "relay", parked[1:2])
-	f.must(err)
+	f.Must(err)
 	f.wantTrim("after one was discarded", 1, "[1 0 1 0]")
 	if n, err := f.store.Replay(t.Context(), "relay", parked[1:2]); n != 0 || err != nil {
 		t.Errorf("replayed %d, %v of a bucket that was emptied", n, err)
@@ -197,13 +198,13 @@ func TestParkedMessagesKeepTheirBuckets(t *testing.T) {
 // has since the trim has looked.
 func TestHoldsThatATrimCannotSee(t *testing.T) {
 	f, lease := rotating(t)
-	end := f.deliver(lease, names("a", 6)...)
+	end := f.deliver(lease, storetest.Names("a", 6)...)
 	f.wantTrim("a large bucket is left", 0, "[6 0 0 0]")
 	holder := f.session(fmt.Sprintf(`INSERT INTO uow_outbox_held (cursor, position, key, state, attempts, reason)
 		SELECT 'relay', position, '', 'parked', 0, '' FROM uow_outbox WHERE position = %d`, end))
 	f.wantTrim("while it is held, unseen", 0, "[6 0 0 0]")
 	_, err := holder.Exec(t.Context(), `COMMIT`)
-	f.must(err)
+	f.Must(err)
 	emptied, err := f.store.empty(t.Context(), 0, later())
 	if emptied || err != nil || f.counts() != "[6 0 0 0]" {
 		t.Errorf("emptied a bucket that somebody needs: %v, %v", emptied, err)
@@ -217,9 +218,9 @@ func TestHoldsThatATrimCannotSee(t *testing.T) {
 // other unit waits for anything meanwhile, though somebody waits for the bucket's lock.
 func TestOpenUnitsHoldNobodyUp(t *testing.T) {
 	f, lease := rotating(t)
-	f.deliver(lease, names("a", 6)...)
-	unit := f.tx()
-	f.must(unit.Flush(t.Context(), appending("open", "open")))
+	f.deliver(lease, storetest.Names("a", 6)...)
+	unit := f.Tx()
+	f.Must(unit.Flush(t.Context(), appending("open", "open")))
 	f.wantTrim("beside an open unit its bucket is left", 0, "[6 0 0 0]")
 	f.wantTrim("and its lock is given up", 0, "[6 0 0 0]")
 	trimmed := make(chan error, 1)
@@ -232,16 +233,16 @@ func TestOpenUnitsHoldNobodyUp(t *testing.T) {
 	}()
 	f.untilWaiting()
 	for i := range 3 {
-		f.must(f.tx().Commit(t.Context(), appending(fmt.Sprint(i), fmt.Sprint(i))))
+		f.Must(f.Tx().Commit(t.Context(), appending(fmt.Sprint(i), fmt.Sprint(i))))
 	}
-	f.must(unit.Rollback())
-	f.must(<-trimmed)
+	f.Must(unit.Rollback())
+	f.Must(<-trimmed)
 	other.Close(t.Context())
-	unit = f.tx()
-	f.must(unit.Flush(t.Context(), appending("open", "more")))
+	unit = f.Tx()
+	f.Must(unit.Flush(t.Context(), appending("open", "more")))
 	f.wantTrim("and is emptied when it has ended, beside an open one", 6, "[0 3 0 0]")
-	f.must(unit.Commit(t.Context(), appending("open")))
-	if got, _ := f.drain(0); !slices.Equal(got, []string{"0", "1", "2", "more"}) {
+	f.Must(unit.Commit(t.Context(), appending("open")))
+	if got, _ := f.Drain(0); !slices.Equal(got, []string{"0", "1", "2", "more"}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -253,11 +254,11 @@ func TestInsertThatWaitsForItsBucket(t *testing.T) {
 	f := open(t, needServer(t), Options{})
 	trimmer := f.session(`LOCK TABLE uow_outbox_0 IN ACCESS EXCLUSIVE MODE`)
 	done := make(chan error, 1)
-	first := f.tx()
+	first := f.Tx()
 	go func() { done <- first.Commit(context.Background(), appending("1", "first")) }()
 	f.untilWaiting()
 	var given bool
-	f.must(f.store.pool.QueryRow(t.Context(), `SELECT is_called FROM `+f.store.schema+`.uow_outbox_position`).Scan(&given))
+	f.Must(f.store.pool.QueryRow(t.Context(), `SELECT is_called FROM `+f.store.schema+`.uow_outbox_position`).Scan(&given))
 	if !given {
 		t.Fatal("the insert has no position yet: the server takes the bucket's lock before")
 	}
@@ -265,48 +266,48 @@ func TestInsertThatWaitsForItsBucket(t *testing.T) {
 		t.Errorf("there are %d claims, %v, want that of the insert", len(claims), err)
 	}
 	script(t, f.store, `SELECT setval('`+f.store.schema+`.uow_outbox_bucket', 1)`)
-	f.must(f.tx().Commit(t.Context(), appending("2", "second")))
+	f.Must(f.Tx().Commit(t.Context(), appending("2", "second")))
 	for name, query := range map[string]string{
 		"second": `SELECT id FROM uow_outbox_1`, "": `SELECT coalesce(max(id), '') FROM uow_outbox_0`,
 	} {
 		var id string
-		f.must(trimmer.QueryRow(t.Context(), query).Scan(&id))
+		f.Must(trimmer.QueryRow(t.Context(), query).Scan(&id))
 		if id != name {
 			t.Errorf("got %q, want %q", id, name)
 		}
 	}
 	for _, statement := range []string{`TRUNCATE uow_outbox_0`, `COMMIT`} {
 		_, err := trimmer.Exec(t.Context(), statement)
-		f.must(err)
+		f.Must(err)
 	}
-	f.must(<-done)
-	f.until("both are there", func() bool { got, _ := f.drain(0); return slices.Equal(got, []string{"first", "second"}) })
+	f.Must(<-done)
+	f.Until("both are there", func() bool { got, _ := f.Drain(0); return slices.Equal(got, []string{"first", "second"}) })
 }
 
 // The same insert, and a scan of what came after it.
 func TestScanWaitsForWhoWaitsForItsBucket(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	f.must(f.tx().Commit(t.Context(), appending("0", "zeroth")))
+	f.Must(f.Tx().Commit(t.Context(), appending("0", "zeroth")))
 	script(t, f.store, `ALTER TABLE `+f.store.schema+`.uow_outbox_0 ALTER COLUMN id SET NOT NULL,
 		ADD CONSTRAINT stops CHECK (id <> 'first' OR pg_advisory_xact_lock(77, 1) IS NOT NULL)`)
 	stopper := f.session(`SELECT pg_advisory_xact_lock(77, 1)`)
 	done := make(chan error, 1)
-	first := f.tx()
+	first := f.Tx()
 	go func() { done <- first.Commit(context.Background(), appending("1", "first")) }()
-	f.until("the insert is stopped between its position and its row", func() bool {
+	f.Until("the insert is stopped between its position and its row", func() bool {
 		var waits bool
-		f.must(f.store.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND classid = 77)`).Scan(&waits))
+		f.Must(f.store.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND classid = 77)`).Scan(&waits))
 		return waits
 	})
-	f.must(f.tx().Commit(t.Context(), appending("2", "second")))
-	if got, _ := f.drain(0); !slices.Equal(got, []string{"zeroth"}) {
+	f.Must(f.Tx().Commit(t.Context(), appending("2", "second")))
+	if got, _ := f.Drain(0); !slices.Equal(got, []string{"zeroth"}) {
 		t.Errorf("got %v, want what comes before the insert alone", got)
 	}
 	_, err := stopper.Exec(t.Context(), `COMMIT`)
-	f.must(err)
-	f.must(<-done)
-	f.until("the gap closes", func() bool {
-		got, _ := f.drain(0)
+	f.Must(err)
+	f.Must(<-done)
+	f.Until("the gap closes", func() bool {
+		got, _ := f.Drain(0)
 		return slices.Equal(got, []string{"zeroth", "first", "second"})
 	})
 }
@@ -319,7 +320,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	f := open(t, needServer(t)+"&application_name="+schema, Options{MaxConns: 16, Schema: schema})
 	f.store.enough = 50
 	lease, err := f.store.Acquire(t.Context(), outbox.Claim{Cursor: "relay", Owner: "me", TTL: time.Hour})
-	f.must(err)
+	f.Must(err)
 	var clock, emptied atomic.Int64 // a second for each message; trims that have emptied something
 	var writing, rest sync.WaitGroup
 	stop := make(chan struct{})
@@ -414,13 +415,13 @@ func (f *fixture) wantNothingDead(inserted int) {
 	f.Helper()
 	f.quiet()
 	f.store.pool.Reset()
-	f.until("the sessions have ended, and said what they did", func() (ended bool) {
-		f.must(f.store.pool.QueryRow(f.Context(), `SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+	f.Until("the sessions have ended, and said what they did", func() (ended bool) {
+		f.Must(f.store.pool.QueryRow(f.Context(), `SELECT NOT EXISTS (SELECT FROM pg_stat_activity
 			WHERE application_name = $1 AND pid <> pg_backend_pid())`, unquote(f.store.schema)).Scan(&ended))
 		return ended
 	})
 	var n, changed, dead int
-	f.must(f.store.pool.QueryRow(f.Context(), `SELECT sum(n_tup_ins), sum(n_tup_del + n_tup_upd), sum(n_dead_tup)
+	f.Must(f.store.pool.QueryRow(f.Context(), `SELECT sum(n_tup_ins), sum(n_tup_del + n_tup_upd), sum(n_dead_tup)
 		FROM pg_stat_all_tables WHERE schemaname = $1 AND relname = ANY($2)`, unquote(f.store.schema), bucketNames()).Scan(&n, &changed, &dead))
 	if n < inserted {
 		f.Errorf("the server knows of %d messages of %d", n, inserted)

@@ -24,7 +24,7 @@ func TestSQLValues(t *testing.T) {
 			f := open(t, needServer(t), o)
 			theirs := stdlib.OpenDBFromPool(f.store.pool)
 			defer theirs.Close()
-			f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+			f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 				for _, query := range []string{
 					`SELECT true, 1::smallint, 2::int, 3::bigint, 1.5::real, 2.25::float8, 123456789.000000001::numeric, numeric 'NaN'`,
 					`SELECT 'text', 'v'::varchar(9), 'c'::char(3), '\x00ff'::bytea, ''::bytea, uuid '6ba7b810-9dad-11d1-80b4-00c04fd430c8'`,
@@ -87,7 +87,7 @@ func TestSQLArguments(t *testing.T) {
 	f := open(t, needServer(t), Options{})
 	at := time.Date(2026, 2, 3, 4, 5, 6, 789000, time.UTC)
 	word := "word"
-	f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+	f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 		row := SQL(u).QueryRowContext(ctx,
 			`SELECT $1::text, $2::int, $3::timestamptz, $4::bytea, $5::jsonb, $6::text[], $7::text, $8::text, $9::numeric, $10::text, $11::bool`,
 			label("l"), 5, at, []byte{0, 1}, map[string]int{"a": 1}, []string{"x", "y"}, &word, (*string)(nil), "1.10", sql.NullString{}, true)
@@ -104,13 +104,13 @@ func TestSQLArguments(t *testing.T) {
 			null    sql.NullString
 			yes     bool
 		)
-		f.must(row.Scan(&l, &n, &when, &b, &doc, &list, &pointer, &none, &decimal, &null, &yes))
+		f.Must(row.Scan(&l, &n, &when, &b, &doc, &list, &pointer, &none, &decimal, &null, &yes))
 		got := fmt.Sprint(l, n, when.UTC(), string(b), string(doc), list, *pointer, none, decimal, null.Valid, yes)
 		if want := fmt.Sprint("l", 5, at, "\x00\x01", `{"a": 1}`, "{x,y}", word, (*string)(nil), "1.10", false, true); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		result, err := SQL(u).ExecContext(ctx, `CREATE TEMP TABLE t AS SELECT generate_series(1, 4)`)
-		f.must(err)
+		f.Must(err)
 		if n, err := result.RowsAffected(); n != 4 || err != nil {
 			t.Errorf("RowsAffected: %d, %v; want 4", n, err)
 		}
@@ -125,39 +125,39 @@ func TestSQLArguments(t *testing.T) {
 // own error.
 func TestSQLStatementThatFails(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+	f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 		db := SQL(u)
 		_, err := db.ExecContext(ctx, `CREATE TABLE `+f.store.schema+`.own (n int PRIMARY KEY)`)
-		f.must(err)
+		f.Must(err)
 		for _, n := range []int{1, 1, 2} {
 			tx, err := db.BeginTx(ctx, nil)
-			f.must(err)
+			f.Must(err)
 			_, err = tx.ExecContext(ctx, `INSERT INTO `+f.store.schema+`.own VALUES ($1)`, n)
 			if err == nil {
-				f.must(tx.Commit())
+				f.Must(tx.Commit())
 				continue
 			}
 			if e, ok := err.(*pgconn.PgError); !ok || e.Code != "23505" { //nolint:errorlint // as libraries do
 				t.Errorf("got %v, want the server's error as it is", err)
 			}
-			f.must(tx.Rollback())
+			f.Must(tx.Rollback())
 		}
-		return f.documents.In(u).Add(&document{ID: "a"})
+		return f.Documents.In(u).Add(&document{ID: "a"})
 	}))
 	var n int
-	f.must(f.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM `+f.store.schema+`.own`).Scan(&n))
-	if n != 2 || !f.has("a") {
+	f.Must(f.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM `+f.store.schema+`.own`).Scan(&n))
+	if n != 2 || !f.Has("a") {
 		t.Errorf("%d rows, want 2", n)
 	}
 
-	err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+	err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 		_, err := SQL(u).ExecContext(ctx, `INSERT INTO `+f.store.schema+`.own VALUES (1)`)
 		if err == nil {
 			t.Error("a duplicate was inserted")
 		}
-		return f.documents.In(u).Add(&document{ID: "b"})
+		return f.Documents.In(u).Add(&document{ID: "b"})
 	})
-	if err == nil || f.has("b") {
+	if err == nil || f.Has("b") {
 		t.Errorf("outside of a transaction the unit should fail; got %v", err)
 	}
 }
@@ -166,40 +166,40 @@ func TestSQLStatementThatFails(t *testing.T) {
 // and is written again by the commit.
 func TestSQLUndoneFlush(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	f.add("a")
-	f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-		d, err := f.documents.In(u).Get(ctx, "a")
-		f.must(err)
-		d.count()
+	f.Insert("a")
+	f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		d, err := f.Documents.In(u).Get(ctx, "a")
+		f.Must(err)
+		d.Add(1)
 		tx, err := SQL(u).BeginTx(ctx, nil)
-		f.must(err)
-		f.must(u.Flush(ctx))
-		f.must(tx.Rollback())
+		f.Must(err)
+		f.Must(u.Flush(ctx))
+		f.Must(tx.Rollback())
 		if d.Count != 1 {
 			t.Errorf("the count is %d, want what it was before the transaction", d.Count)
 		}
 		return nil
 	}))
 	var n int
-	f.must(f.store.pool.QueryRow(t.Context(), `SELECT (body->>'Count')::int FROM `+f.store.schema+`.documents`).Scan(&n))
-	if messages, _ := f.drain(0); n != 1 || len(messages) != 1 {
+	f.Must(f.store.pool.QueryRow(t.Context(), `SELECT (body->>'Count')::int FROM `+f.store.schema+`.documents`).Scan(&n))
+	if messages, _ := f.Drain(0); n != 1 || len(messages) != 1 {
 		t.Errorf("count %d and %d messages, want 1 and 1", n, len(messages))
 	}
 }
 
 func TestSQLCancelled(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+	err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
 		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
 		_, err := SQL(u).ExecContext(short, `SELECT pg_sleep(60)`)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the context's error", err)
 		}
-		return f.documents.In(u).Add(&document{ID: "a"})
+		return f.Documents.In(u).Add(&document{ID: "a"})
 	})
-	if err == nil || f.has("a") {
+	if err == nil || f.Has("a") {
 		t.Errorf("the unit should fail, since it lost its connection; got %v", err)
 	}
-	f.until("all connections are back", func() bool { return f.store.pool.Stat().AcquiredConns() == 0 })
+	f.Until("all connections are back", func() bool { return f.store.pool.Stat().AcquiredConns() == 0 })
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/uow-go/uow"
 	"github.com/uow-go/uow/driver"
+	"github.com/uow-go/uow/internal/storetest"
 )
 
 func TestOptionsAreValidated(t *testing.T) {
@@ -50,9 +51,9 @@ func TestExistingPool(t *testing.T) {
 		t.Error("a pool and a dsn were taken")
 	}
 	other := open(t, "", o)
-	other.add("a")
-	f.must(other.db.Close())
-	if !f.has("a") {
+	other.Insert("a")
+	f.Must(other.DB.Close())
+	if !f.Has("a") {
 		t.Error("the pool is closed, or the row is not there")
 	}
 }
@@ -153,15 +154,15 @@ func TestRow57Of100(t *testing.T) {
 	for name, o := range map[string]Options{"ReadCommitted": {}, "RepeatableRead": {Isolation: RepeatableRead}} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, needServer(t), o)
-			ids := names("a", 100)
-			f.add(ids...)
-			err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-				all, err := f.documents.In(u).GetMany(ctx, ids...)
+			ids := storetest.Names("a", 100)
+			f.Insert(ids...)
+			err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+				all, err := f.Documents.In(u).GetMany(ctx, ids...)
 				for _, d := range all {
-					d.count()
+					d.Add(1)
 				}
-				f.must(f.change(ids[57]))
-				f.must(f.change(ids[57]))
+				f.Must(f.Change(ids[57]))
+				f.Must(f.Change(ids[57]))
 				return err
 			})
 			var conflict *uow.ConflictError
@@ -169,7 +170,7 @@ func TestRow57Of100(t *testing.T) {
 			if !errors.As(err, &conflict) || *conflict != want {
 				t.Errorf("got %v, want %v", err, &want)
 			}
-			if got, _ := f.drain(0); len(got) != 2 {
+			if got, _ := f.Drain(0); len(got) != 2 {
 				t.Errorf("the log has %d messages, want the other unit's 2", len(got))
 			}
 			if n := f.store.pool.Stat().NewConnsCount(); n > 3 {
@@ -184,7 +185,7 @@ func TestRow57Of100(t *testing.T) {
 func TestPoolStaysHealthy(t *testing.T) {
 	f := open(t, needServer(t), Options{MaxConns: 1})
 	f.quiet()
-	f.add("a")
+	f.Insert("a")
 	bad := func(u *uow.Unit, query string) error {
 		_, err := Tx(u).Exec(t.Context(), query)
 		return err
@@ -193,7 +194,7 @@ func TestPoolStaysHealthy(t *testing.T) {
 		"a read that is cancelled": func(ctx context.Context, u *uow.Unit) error {
 			ctx, cancel := context.WithCancel(ctx)
 			cancel()
-			_, err := f.documents.In(u).Get(ctx, "a")
+			_, err := f.Documents.In(u).Get(ctx, "a")
 			return err
 		},
 		"a statement that is cancelled": func(ctx context.Context, u *uow.Unit) error {
@@ -207,7 +208,7 @@ func TestPoolStaysHealthy(t *testing.T) {
 		"COMMIT":             func(_ context.Context, u *uow.Unit) error { return bad(u, "COMMIT") },
 		"ROLLBACK, and work after": func(ctx context.Context, u *uow.Unit) error {
 			_ = bad(u, "ROLLBACK")
-			_, err := f.documents.In(u).Get(ctx, "a")
+			_, err := f.Documents.In(u).Get(ctx, "a")
 			return err
 		},
 		"rows that are left open": func(ctx context.Context, u *uow.Unit) error {
@@ -220,15 +221,15 @@ func TestPoolStaysHealthy(t *testing.T) {
 		"another unit's own connection is terminated": func(_ context.Context, u *uow.Unit) error {
 			return bad(u, "SELECT pg_terminate_backend(pg_backend_pid())")
 		},
-		"a duplicate": func(_ context.Context, u *uow.Unit) error { return f.documents.In(u).Add(&document{ID: "a"}) },
+		"a duplicate": func(_ context.Context, u *uow.Unit) error { return f.Documents.In(u).Add(&document{ID: "a"}) },
 		"a string with NUL": func(_ context.Context, u *uow.Unit) error {
-			return f.documents.In(u).Add(&document{ID: "a\x00"})
+			return f.Documents.In(u).Add(&document{ID: "a\x00"})
 		},
 		"a string that is not UTF-8": func(_ context.Context, u *uow.Unit) error {
-			return f.documents.In(u).Add(&document{ID: "a\xff"})
+			return f.Documents.In(u).Add(&document{ID: "a\xff"})
 		},
 	} {
-		err := f.db.Do(t.Context(), fn)
+		err := f.DB.Do(t.Context(), fn)
 		if err == nil {
 			t.Errorf("%s: the unit went well", name)
 		}
@@ -238,7 +239,7 @@ func TestPoolStaysHealthy(t *testing.T) {
 		if strings.Contains(name, "COMMIT") && !errors.Is(err, ErrRolledBack) {
 			t.Errorf("%s: got %v, want ErrRolledBack", name, err)
 		}
-		f.must(f.change("a"))
+		f.Must(f.Change("a"))
 		if n := f.store.pool.Stat().AcquiredConns(); n != 0 {
 			t.Errorf("%s: %d connections are in use", name, n)
 		}
@@ -247,19 +248,19 @@ func TestPoolStaysHealthy(t *testing.T) {
 
 func TestNativeAndRepositories(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	f.add("a")
-	f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-		d, err := f.documents.In(u).Get(ctx, "a")
-		f.must(err)
-		d.count()
-		f.must(Tx(u).Flush(ctx))
+	f.Insert("a")
+	f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+		d, err := f.Documents.In(u).Get(ctx, "a")
+		f.Must(err)
+		d.Add(1)
+		f.Must(Tx(u).Flush(ctx))
 		var n int
-		f.must(Tx(u).QueryRow(ctx, `SELECT (body->>'Count')::int FROM `+f.store.schema+`.documents WHERE id = $1`, "a").Scan(&n))
+		f.Must(Tx(u).QueryRow(ctx, `SELECT (body->>'Count')::int FROM `+f.store.schema+`.documents WHERE id = $1`, "a").Scan(&n))
 		if n != 1 {
 			t.Errorf("the unit's own SQL sees %d, want the flushed 1", n)
 		}
 		rows, err := Tx(u).Query(ctx, `SELECT generate_series(1, 3)`)
-		f.must(err)
+		f.Must(err)
 		if !rows.Next() {
 			t.Error("no rows")
 		}
@@ -268,7 +269,7 @@ func TestNativeAndRepositories(t *testing.T) {
 		}
 		return nil // the commit closes them
 	}))
-	if !f.has("a") {
+	if !f.Has("a") {
 		t.Error("the row is gone")
 	}
 }
@@ -276,18 +277,18 @@ func TestNativeAndRepositories(t *testing.T) {
 // TestSerializableSkew has two units, each of which reads what the other writes.
 func TestSerializableSkew(t *testing.T) {
 	f := open(t, needServer(t), Options{Isolation: Serializable})
-	f.add("a", "b")
-	one, two := f.db.Begin(), f.db.Begin()
+	f.Insert("a", "b")
+	one, two := f.DB.Begin(), f.DB.Begin()
 	defer one.Close()
 	defer two.Close()
 	for _, c := range []struct {
 		u             *uow.Unit
 		reads, writes string
 	}{{one, "a", "b"}, {two, "b", "a"}} {
-		_, err := f.documents.In(c.u).Get(t.Context(), c.reads)
-		f.must(err)
-		d, err := f.documents.In(c.u).Get(t.Context(), c.writes)
-		f.must(err)
+		_, err := f.Documents.In(c.u).Get(t.Context(), c.reads)
+		f.Must(err)
+		d, err := f.Documents.In(c.u).Get(t.Context(), c.writes)
+		f.Must(err)
 		d.Count++
 	}
 	err := errors.Join(one.Commit(t.Context()), two.Commit(t.Context()))
@@ -300,14 +301,14 @@ func TestSerializableSkew(t *testing.T) {
 // rows in any order: they conflict, and never wait for each other in a circle.
 func TestUnitsDoNotDeadlock(t *testing.T) {
 	f := open(t, needServer(t), Options{})
-	ids := names("a", 12)
-	f.add(ids...)
+	ids := storetest.Names("a", 12)
+	f.Insert(ids...)
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(w), 5))
 			for range 40 {
-				err := f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error { return f.stir(ctx, u, random, ids) })
+				err := f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error { return f.stir(ctx, u, random, ids) })
 				if err != nil && !errors.Is(err, uow.ErrConflict) {
 					t.Error(err)
 				}
@@ -319,7 +320,7 @@ func TestUnitsDoNotDeadlock(t *testing.T) {
 
 // stir does something else to each of a few rows.
 func (f *fixture) stir(ctx context.Context, u *uow.Unit, random *rand.Rand, ids []string) error {
-	r := f.documents.In(u)
+	r := f.Documents.In(u)
 	var some []string
 	for _, i := range random.Perm(len(ids))[:8] {
 		some = append(some, ids[i])
@@ -340,7 +341,7 @@ func (f *fixture) stir(ctx context.Context, u *uow.Unit, random *rand.Rand, ids 
 				err = r.Require(d, v)
 			}
 		default:
-			d.count()
+			d.Add(1)
 		}
 		if err != nil {
 			return err
@@ -362,10 +363,10 @@ func TestVersionsGoOnWhenADeleteIsMet(t *testing.T) {
 	for name, o := range map[string]Options{"ReadCommitted": {}, "RepeatableRead": {Isolation: RepeatableRead}} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, needServer(t), o)
-			f.add("a")
-			f.must(f.change("a"))
-			deleting := f.tx()
-			f.must(deleting.Flush(t.Context(), &driver.ChangeSet{Writes: []driver.Write{
+			f.Insert("a")
+			f.Must(f.Change("a"))
+			deleting := f.Tx()
+			f.Must(deleting.Flush(t.Context(), &driver.ChangeSet{Writes: []driver.Write{
 				{Op: driver.Delete, Collection: "documents", ID: "a", Expected: 2, Version: 3, Sequence: 1},
 			}}))
 			cs := insert("2", "a")
@@ -377,19 +378,19 @@ func TestVersionsGoOnWhenADeleteIsMet(t *testing.T) {
 				}
 				done <- err
 			}()
-			f.until("the insert waits", func() bool {
+			f.Until("the insert waits", func() bool {
 				var n int
-				f.must(f.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`, f.store.schema).Scan(&n))
+				f.Must(f.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`, f.store.schema).Scan(&n))
 				return n > 0
 			})
-			f.must(deleting.Commit(t.Context(), &driver.ChangeSet{Unit: "1"}))
+			f.Must(deleting.Commit(t.Context(), &driver.ChangeSet{Unit: "1"}))
 			err := <-done
 			if errors.Is(err, driver.ErrRetryable) {
-				err = f.tx().Commit(t.Context(), cs)
+				err = f.Tx().Commit(t.Context(), cs)
 			}
-			f.must(err)
-			rows, err := f.tx().Get(t.Context(), "documents", []string{"a"})
-			f.must(err)
+			f.Must(err)
+			rows, err := f.Tx().Get(t.Context(), "documents", []string{"a"})
+			f.Must(err)
 			if got := fmt.Sprint(rows[0].Version, rows[0].Sequence, cs.Writes[0].Version); got != "4 1 4" {
 				t.Errorf("version, sequence and the change set's version are %s, want 4 1 4", got)
 			}

@@ -23,7 +23,7 @@ func TestRoundTrips(t *testing.T) {
 			p := newProxy(t)
 			options.MaxConns = 1
 			f := open(t, through(t, p.Address()), options)
-			f.add("a", "b")
+			f.Insert("a", "b")
 			n := 0
 			for _, c := range []struct {
 				what string
@@ -32,10 +32,10 @@ func TestRoundTrips(t *testing.T) {
 			}{
 				{"a unit that only writes", 1, func(_ context.Context, u *uow.Unit) error {
 					n++
-					return f.documents.In(u).Add(&document{ID: fmt.Sprint("new", n)})
+					return f.Documents.In(u).Add(&document{ID: fmt.Sprint("new", n)})
 				}},
 				{"load, change, save", 2, func(ctx context.Context, u *uow.Unit) error {
-					d, err := f.documents.In(u).Get(ctx, "a")
+					d, err := f.Documents.In(u).Get(ctx, "a")
 					if err == nil {
 						d.Count++
 					}
@@ -43,7 +43,7 @@ func TestRoundTrips(t *testing.T) {
 				}},
 				{"two reads and two writes", 3, func(ctx context.Context, u *uow.Unit) error {
 					for _, id := range []string{"a", "b"} {
-						d, err := f.documents.In(u).Get(ctx, id)
+						d, err := f.Documents.In(u).Get(ctx, id)
 						if err != nil {
 							return err
 						}
@@ -52,11 +52,11 @@ func TestRoundTrips(t *testing.T) {
 					return nil
 				}},
 				{"a unit that only reads", 2, func(ctx context.Context, u *uow.Unit) error {
-					_, err := f.documents.In(u).Get(ctx, "a")
+					_, err := f.Documents.In(u).Get(ctx, "a")
 					return err
 				}},
 				{"a flush and a change after it", 3, func(ctx context.Context, u *uow.Unit) error {
-					d, err := f.documents.In(u).Get(ctx, "a")
+					d, err := f.Documents.In(u).Get(ctx, "a")
 					if err != nil {
 						return err
 					}
@@ -69,7 +69,7 @@ func TestRoundTrips(t *testing.T) {
 				}},
 			} {
 				for _, state := range []string{"cold", "warm"} {
-					trips := p.Count(func() { f.must(f.db.Do(t.Context(), c.fn)) })
+					trips := p.Count(func() { f.Must(f.DB.Do(t.Context(), c.fn)) })
 					t.Logf("%s, %s: %d", c.what, state, trips)
 					if trips != c.want {
 						t.Errorf("%s, %s: %d round trips, want %d", c.what, state, trips, c.want)
@@ -85,14 +85,14 @@ func TestRoundTrips(t *testing.T) {
 func TestRoundTripsWithEvents(t *testing.T) {
 	p := newProxy(t)
 	f := open(t, through(t, p.Address()), Options{MaxConns: 1})
-	f.add("a")
+	f.Insert("a")
 	f.quiet()
 	for range 2 {
-		if n := p.Count(func() { f.must(f.change("a")) }); n != 2 {
+		if n := p.Count(func() { f.Must(f.Change("a")) }); n != 2 {
 			t.Errorf("load, change, save with an event: %d round trips, want 2", n)
 		}
 		n := p.Count(func() {
-			f.must(f.db.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
+			f.Must(f.DB.Do(t.Context(), func(_ context.Context, u *uow.Unit) error {
 				return outbox.Append(u, outbox.Message{Type: "t"}, outbox.Message{Type: "t"})
 			}))
 		})
@@ -106,13 +106,13 @@ func TestRoundTripsWithEvents(t *testing.T) {
 func TestRoundTripsAfterAConflict(t *testing.T) {
 	p := newProxy(t)
 	f := open(t, through(t, p.Address()), Options{MaxConns: 1})
-	f.add("a")
+	f.Insert("a")
 	stale := &driver.ChangeSet{Unit: "u", Writes: []driver.Write{
 		{Op: driver.Update, Collection: "documents", ID: "a", Expected: 7, Version: 8, Body: []byte(`{}`), Indexes: []driver.Value{nil}},
 	}}
 	for range 2 {
 		n := p.Count(func() {
-			tx := f.tx()
+			tx := f.Tx()
 			if err := tx.Commit(t.Context(), stale); err == nil {
 				t.Fatal("a stale version was written")
 			}
@@ -121,8 +121,8 @@ func TestRoundTripsAfterAConflict(t *testing.T) {
 			t.Errorf("a conflict: %d round trips, want 2, of which one looks for the version", n)
 		}
 		if n := p.Count(func() {
-			f.must(f.db.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
-				d, err := f.documents.In(u).Get(ctx, "a")
+			f.Must(f.DB.Do(t.Context(), func(ctx context.Context, u *uow.Unit) error {
+				d, err := f.Documents.In(u).Get(ctx, "a")
 				if err == nil {
 					d.Count++
 				}
