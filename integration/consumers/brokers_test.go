@@ -14,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	redisclient "github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/uow-go/uow/consumer"
 	"github.com/uow-go/uow/integration/internal/servers"
@@ -77,7 +78,13 @@ func brokerNamed(kind, address, name string) (broker, error) {
 			return kafka.New(ctx, kafka.Config{Brokers: []string{address}, Source: source, Topic: everything})
 		}
 		b.consume = func(ctx context.Context, cfg consumer.Config) (closingConsumer, error) {
-			return kafka.NewConsumer(ctx, kafka.ConsumerConfig{Config: cfg, Brokers: []string{address}, Topics: []string{name}, Group: name, SessionTimeout: time.Second})
+			return kafka.NewConsumer(ctx, kafka.ConsumerConfig{
+				Config: cfg, Brokers: []string{address}, Topics: []string{name}, Group: name, SessionTimeout: time.Second,
+				RebalanceTimeout: 5 * time.Second,
+				// A static member, whose place the next process takes: kfake never expires a member that was killed
+				// while it joined, and leaves it its partitions.
+				Options: []kgo.Opt{kgo.InstanceID("shop")},
+			})
 		}
 	default:
 		return b, fmt.Errorf("there is no broker %q", kind)

@@ -52,9 +52,8 @@ type source struct {
 
 // What the client does by itself, and how often.
 const (
-	commitEvery      = 500 * time.Millisecond
-	rebalanceTimeout = time.Minute
-	maxDeadBatch     = 64 << 20 // the brokers know better
+	commitEvery  = 500 * time.Millisecond
+	maxDeadBatch = 64 << 20 // the brokers know better
 )
 
 // options are the client's.
@@ -71,7 +70,7 @@ func (c ConsumerConfig) options(s *assignments) []kgo.Opt {
 		kgo.AutoCommitInterval(commitEvery),
 		kgo.SessionTimeout(c.SessionTimeout),
 		kgo.HeartbeatInterval(min(3*time.Second, c.SessionTimeout/3)),
-		kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.RebalanceTimeout(c.RebalanceTimeout),
 		kgo.OnPartitionsAssigned(s.onAssigned),
 		kgo.OnPartitionsRevoked(s.onRevoked),
 		kgo.OnPartitionsLost(s.onLost),
@@ -84,7 +83,7 @@ func (c ConsumerConfig) options(s *assignments) []kgo.Opt {
 }
 
 func (s *source) open() error {
-	s.assignments = &assignments{all: map[place]*assignment{}, drainFor: min(s.cfg.DrainTimeout, rebalanceTimeout/2)}
+	s.assignments = &assignments{all: map[place]*assignment{}, drainFor: min(s.cfg.DrainTimeout, s.cfg.RebalanceTimeout/2)}
 	client, err := kgo.NewClient(s.cfg.options(s.assignments)...)
 	if err != nil {
 		return configError("%v", err)

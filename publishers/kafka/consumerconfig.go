@@ -32,6 +32,10 @@ type ConsumerConfig struct {
 	// SessionTimeout is when the partitions of a process that has died become others'. The
 	// brokers have bounds for it. Default: 45s.
 	SessionTimeout time.Duration
+	// RebalanceTimeout is how long a group that changes waits for its members to hand over
+	// what they have. A consumer spends half of it, and DrainTimeout, at most on handlers
+	// that are at work. Default: 1m.
+	RebalanceTimeout time.Duration
 	// MaxAhead is how many records of a partition may be received from the first on that is
 	// not handled. They come again, as duplicates, when the partition moves, so they must
 	// not be older than the inbox' horizon. When there are as many, the partition waits
@@ -61,13 +65,16 @@ func (c ConsumerConfig) resolve() (ConsumerConfig, error) {
 		return c, configError("Topics are missing")
 	case c.Group == "":
 		return c, configError("Group is missing")
-	case c.SessionTimeout < 0 || c.MaxAhead < 0 || c.Horizon < 0 || c.Timeout < 0:
-		return c, configError("SessionTimeout, MaxAhead, Horizon and Timeout can't be negative")
+	case min(c.SessionTimeout, c.RebalanceTimeout, c.Horizon, c.Timeout) < 0 || c.MaxAhead < 0:
+		return c, configError("SessionTimeout, RebalanceTimeout, MaxAhead, Horizon and Timeout can't be negative")
 	case slices.Contains(c.Topics, c.DeadTopic):
 		return c, configError("DeadTopic %q is consumed here: what is refused would come again", c.DeadTopic)
 	}
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = 45 * time.Second
+	}
+	if c.RebalanceTimeout == 0 {
+		c.RebalanceTimeout = time.Minute
 	}
 	if c.MaxAhead == 0 {
 		c.MaxAhead = 10_000
