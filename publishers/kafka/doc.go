@@ -65,7 +65,7 @@
 //   - The client's heartbeats keep the partitions here, however long handlers take; those
 //     of a process that has died become others' after SessionTimeout. With an instance id
 //     (kgo.InstanceID in Options, one for each process) the process that is started in its
-//     place has them at once, and no others ever do unless that takes longer.
+//     place has them at once; others get them only when none has come by SessionTimeout.
 //   - A refused message is produced to DeadTopic, with its key and headers, dead-letter-reason
 //     (DeadReason reads it), -topic, -partition, -offset and -group. It counts as handled
 //     when all in-sync replicas have it; when that answer is lost, it may be there twice.
