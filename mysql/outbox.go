@@ -162,15 +162,16 @@ func (s *Store) Park(ctx context.Context, cursor string, positions []int64, reas
 				text(reason, unlimited).add(" WHERE `cursor` = ").text(cursor, unlimited).
 				add(" AND position IN ").positions(heads).end()
 		}
-		err := run(counting(s.stopped(sc, cursor, positions, reason), &n).do("COMMIT"))
+		err := run(counting(s.stopKeys(sc, cursor, positions, reason), &n).do("COMMIT"))
 		n += len(heads)
 		return err
 	})
 	return n, err
 }
 
-// stopped parks the last of messages that were delivered, of each key of which nothing is held.
-func (s *Store) stopped(sc *script, cursor string, positions []int64, reason string) *script {
+// stopKeys parks, of each key of which nothing is held, the last of the messages that were
+// delivered.
+func (s *Store) stopKeys(sc *script, cursor string, positions []int64, reason string) *script {
 	sc.add("INSERT IGNORE INTO ", s.schema, "uow_outbox_held (`cursor`, position, `key`, state, attempts, next_at, reason, since) SELECT ").
 		text(cursor, unlimited).add(", MAX(m.position), m.ordering_key, 'parked', 0, NULL, ").text(reason, unlimited).
 		add(", UTC_TIMESTAMP(6) FROM ", s.schema, "uow_outbox m WHERE m.ordering_key <> ''")

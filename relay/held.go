@@ -30,8 +30,10 @@ type entry struct {
 	// due is when the first message may be tried again, in phase retrying.
 	due time.Time
 	// more is whether the log may hold messages of the slot besides those that
-	// are being published, or besides the first, which the relay has held itself.
-	more  bool
+	// are being published, or besides the first.
+	more bool
+	// first is the position of the first, as far as the relay knows: of the one that it
+	// has held itself.
 	first int64
 	index int // in the heap, in phase retrying
 }

@@ -252,8 +252,9 @@ func (s *Store) Replay(ctx context.Context, cursor string, positions []int64) (i
 // passedByAll is the position that all partitions of the cursor ?1 have passed.
 const passedByAll = `(SELECT min(position) FROM uow_outbox_cursor WHERE split = 0 AND (name = ?1 AND part_of = '' OR part_of = ?1 AND ?1 <> ''))`
 
-// each runs queries, one after the other, for each position from the last to the first,
-// and counts the rows that they changed.
+// each runs queries, one after the other, for each position, and counts the rows that they
+// changed. It goes from the last position to the first, since it is the last message that
+// Park stops a key by.
 func (s *Store) each(ctx context.Context, what, cursor string, positions []int64, queries []string, more ...sqldriver.Value) (int, error) {
 	positions = slices.Sorted(slices.Values(positions))
 	slices.Reverse(positions)

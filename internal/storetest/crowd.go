@@ -133,7 +133,7 @@ func (c Crowd) Close(closed error) {
 }
 
 // Move has many units move amounts between documents, with inserts and flushes in
-// between, and then demands that sums, versions and messages are exactly those of the units
+// between, and then demands that sums, sequences and messages are exactly those of the units
 // that say they were committed.
 func (c Crowd) Move() {
 	ids := Names("a", 40)

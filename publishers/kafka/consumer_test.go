@@ -132,6 +132,7 @@ func TestConsumerIsChecked(t *testing.T) {
 		"no group":                {func(c *kafka.ConsumerConfig) { c.Group = "" }, false, true},
 		"a loop":                  {func(c *kafka.ConsumerConfig) { c.DeadTopic = x.name }, false, true},
 		"dead not there":          {func(c *kafka.ConsumerConfig) { c.DeadTopic = "uow-test-none" }, false, true},
+		"no time to hand over":    {func(c *kafka.ConsumerConfig) { c.RebalanceTimeout = -1 }, false, true},
 		"kept for longer":         {func(c *kafka.ConsumerConfig) { c.Horizon = time.Hour }, false, true},
 		"kept for seven days":     {func(c *kafka.ConsumerConfig) { c.Horizon = 8 * 24 * time.Hour }, true, false},
 		"nobody listens":          {func(c *kafka.ConsumerConfig) { c.Brokers, c.Options = []string{"127.0.0.1:1"}, nil }, false, false},
